@@ -1,0 +1,1 @@
+"""Responses → scores: exact log-likelihoods of responses under a base language model."""

@@ -1,0 +1,106 @@
+"""Batches of tokens → log-likelihoods: the only module that runs the model."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.likelihood.encoding import Encoded
+
+SCORER_VERSION = 1
+_LOGITS_ROWS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Log-likelihood of a response (nats) and mean entropy of its next-token distributions (nats per token)."""
+
+    sum_logprob: float
+    mean_entropy: float
+
+
+def batches(texts: Sequence[Encoded], budget: int) -> Iterator[list[int]]:
+    """Indices of texts in batches of at most `budget` tokens with padding (one text may exceed it alone).
+
+    The order given is kept, so texts sorted by length are padded little.
+    """
+    batch: list[int] = []
+    width = 0
+    for i, text in enumerate(texts):
+        length = len(text.ids) - 1
+        if batch and max(width, length) * (len(batch) + 1) > budget:
+            yield batch
+            batch, width = [], 0
+        batch.append(i)
+        width = max(width, length)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def score_batch(model: Any, device: str, texts: Sequence[Encoded]) -> list[Likelihood]:
+    """Log-likelihoods of a batch of texts under a causal language model.
+
+    Texts are padded on the right; a causal model never looks right, so padding changes nothing but the rounding. The
+    last token of each text is predicted, never read. Softmax is taken in float32 whatever the model's type, and the
+    sums over tokens in float64.
+
+    Parameters
+    ----------
+    model
+        A causal language model of `transformers`, on `device`, in evaluation mode.
+    texts
+        The batch.
+
+    Returns
+    -------
+    list of Likelihood
+        In the order of `texts`.
+    """
+    lengths = [len(t.ids) - 1 for t in texts]
+    width = max(lengths)
+    ids = torch.zeros((len(texts), width), dtype=torch.long)
+    mask = torch.zeros((len(texts), width), dtype=torch.long)
+    for row, (text, length) in enumerate(zip(texts, lengths, strict=True)):
+        ids[row, :length] = torch.tensor(text.ids[:-1])
+        mask[row, :length] = 1
+    begin = min(t.start for t in texts) - 1
+    rows = [torch.full((t.n_tokens,), i) for i, t in enumerate(texts)]
+    columns = [torch.arange(t.start - 1, len(t.ids) - 1) for t in texts]
+    targets = torch.cat([torch.tensor(t.ids[t.start :]) for t in texts]).to(device)
+    logits = _logits(model, ids.to(device), mask.to(device), begin)
+    at = torch.cat(rows).to(device), (torch.cat(columns) - begin).to(device)
+    logprob, entropy = _reduce(logits, at, targets)
+    ends = np.cumsum([t.n_tokens for t in texts])
+    return [
+        Likelihood(float(lp.sum()), float(h.mean()))
+        for lp, h in zip(np.split(logprob, ends[:-1]), np.split(entropy, ends[:-1]), strict=True)
+    ]
+
+
+def _logits(model: Any, ids: torch.Tensor, mask: torch.Tensor, begin: int) -> torch.Tensor:
+    """Logits from position `begin` on; the positions before hold prompts only."""
+    padded = bool((mask == 0).any())
+    options: dict[str, Any] = {"use_cache": False, "attention_mask": mask if padded else None}
+    if begin and "logits_to_keep" in inspect.signature(model.forward).parameters:
+        kept = torch.arange(begin, ids.shape[1], device=ids.device)
+        made: torch.Tensor = model(input_ids=ids, logits_to_keep=kept, **options).logits
+        return made
+    whole: torch.Tensor = model(input_ids=ids, **options).logits
+    return whole[:, begin:]
+
+
+def _reduce(
+    logits: torch.Tensor, at: tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor
+) -> tuple["np.ndarray[Any, np.dtype[np.float64]]", "np.ndarray[Any, np.dtype[np.float64]]"]:
+    """Log-probability of each target and entropy of each distribution, a few rows at a time."""
+    logprob, entropy = [], []
+    for k in range(0, len(targets), _LOGITS_ROWS):
+        part = slice(k, k + _LOGITS_ROWS)
+        logp = torch.log_softmax(logits[at[0][part], at[1][part]].float(), dim=-1)
+        logprob.append(logp.gather(1, targets[part, None])[:, 0].double())
+        entropy.append(-(logp.exp() * logp.clamp_min(torch.finfo(torch.float32).min)).sum(-1).double())
+    return torch.cat(logprob).cpu().numpy(), torch.cat(entropy).cpu().numpy()

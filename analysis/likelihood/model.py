@@ -1,0 +1,129 @@
+"""Base models: pulled at a commit, loaded without running any code of theirs, described for the record."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis import hub
+from analysis.errors import CellError, one_line
+from analysis.ids import folder_sha256
+from analysis.study import BaseModelSpec
+
+_PARTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken")
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a base model's files are, and the commit (for a folder: the SHA-256 of its files) they stand for."""
+
+    name: str
+    folder: Path
+    revision: str
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A base model in memory with its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+    window: int | None
+    device: str
+    n_parameters: int
+
+
+def locate(spec: BaseModelSpec) -> Located:
+    """Find a base model's files, pulling them from the Hub if needed.
+
+    Raises
+    ------
+    CellError
+        If it cannot be had, or has no weights as safetensors.
+    """
+    if spec.is_folder:
+        folder = Path(spec.name)
+        name = folder.name
+        revision = folder_sha256([p for part in _PARTS for p in folder.glob(part)], folder)
+    else:
+        name = spec.name
+        revision = hub.resolve("model", spec.name, spec.revision)
+        folder = hub.model_folder(spec.name, revision)
+    if not (folder / "config.json").is_file():
+        raise CellError(f"base model {spec.key!r} has no config.json, so it is not a model of transformers")
+    if not any(folder.glob("*.safetensors")):
+        raise CellError(
+            f"base model {spec.key!r} has no weights as safetensors; pickled weights are not loaded, "
+            "so convert them first"
+        )
+    return Located(name, folder, revision)
+
+
+def tokenizer_of(located: Located) -> Any:
+    """The tokenizer of a base model.
+
+    Raises
+    ------
+    CellError
+        If it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(located.folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise CellError(f"the tokenizer of base model {located.name} cannot be loaded: {one_line(error)}") from error
+
+
+def tokenizer_sha256(tokenizer: Any) -> str:
+    """SHA-256 of a fast tokenizer's full state and its special tokens."""
+    state = tokenizer.backend_tokenizer.to_str() if getattr(tokenizer, "is_fast", False) else repr(tokenizer)
+    template = getattr(tokenizer, "chat_template", None)
+    return hashlib.sha256(f"{state}\0{tokenizer.special_tokens_map!r}\0{template!r}".encode()).hexdigest()
+
+
+def window_of(located: Located, declared: int | None) -> int | None:
+    """The context window in tokens: the study's, else the configuration's; None where neither says.
+
+    Raises
+    ------
+    CellError
+        If the study asks for more than the base model has.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(located.folder, trust_remote_code=False).get_text_config()
+    except (OSError, ValueError, KeyError) as error:
+        raise CellError(f"the configuration of base model {located.name} cannot be read: {one_line(error)}") from error
+    names = ("max_position_embeddings", "n_positions", "max_seq_len")
+    found = next((v for n in names if isinstance(v := getattr(config, n, None), int) and v > 0), None)
+    if declared is not None and found is not None and declared > found:
+        raise CellError(
+            f"base model {located.name} reads {found:,} tokens, and the study asks for context_window = {declared:,}"
+        )
+    return declared if declared is not None else found
+
+
+def load(located: Located, spec: BaseModelSpec) -> LoadedModel:
+    """Load a base model for scoring, in evaluation mode.
+
+    Raises
+    ------
+    CellError
+        If the architecture is unknown, the device is not there, or memory does not suffice.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    device = spec.device if spec.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            located.folder, dtype=getattr(torch, spec.dtype), use_safetensors=True, trust_remote_code=False
+        )
+        model = model.to(device).eval().requires_grad_(False)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError, MemoryError) as error:
+        raise CellError(f"base model {spec.key!r} cannot be loaded on {device}: {one_line(error)}") from error
+    return LoadedModel(
+        model, tokenizer_of(located), window_of(located, spec.context_window), device, model.num_parameters()
+    )

@@ -1,0 +1,304 @@
+"""The second stage: the responses of a dataset under a base model → `scores`, `exclusions`.
+
+Scores are shared by all studies and added in shards. The plan of shards covers the whole request, whatever is stored
+already; a shard is written whole, and what it holds is never scored again. So a run that was killed and run again does
+the same arithmetic as one that was not.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from analysis import tables
+from analysis.exclusions import Tally
+from analysis.ids import content_id
+from analysis.likelihood.encoding import Encoded, Encoder
+from analysis.likelihood.measures import MEASURES
+from analysis.likelihood.model import (
+    LoadedModel,
+    Located,
+    load,
+    locate,
+    tokenizer_of,
+    tokenizer_sha256,
+    window_of,
+)
+from analysis.likelihood.templates import render
+from analysis.outputs import Outputs
+from analysis.preferences.records import Message
+from analysis.study import BaseModelSpec, Study
+
+SHARD_TOKENS = 32_768
+NOT_FINITE = "the base model returned no finite likelihood"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What scoring a dataset under a base model took and gave."""
+
+    dataset: str
+    base_model: str
+    location: str
+    revision: str
+    scoring_id: str
+    dtype: str
+    device: str
+    n_parameters: int
+    n_responses: int
+    n_scored: int
+    n_scored_now: int
+    n_tokens_now: int
+
+
+class _Job(NamedTuple):
+    text_id: str
+    conditional: bool
+    encoded: Encoded
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        return self.text_id, self.conditional
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked: the responses of each text, and the columns that are the same for all rows."""
+
+    ids: dict[str, list[str]]
+    constant: dict[str, Any]
+    tally: Tally
+    unscorable: dict[str, str]
+
+
+@lru_cache(maxsize=1)
+def _loaded(located: Located, spec: BaseModelSpec) -> LoadedModel:
+    return load(located, spec)
+
+
+def score(
+    spec: BaseModelSpec,
+    dataset: str,
+    study: Study,
+    outputs: Outputs,
+    work: Path,
+    tick: Callable[[int, int], None] = lambda done, total: None,
+) -> Scored:
+    """Score the responses of a dataset under a base model, as far as they are not in the table yet.
+
+    Parameters
+    ----------
+    spec, dataset, study
+        The base model, the dataset's label, and the study they belong to.
+    outputs, work
+        The output folder, and the run's folder of unpublished tables (which holds the dataset's comparisons).
+    tick
+        Called with the tokens done and the tokens to do.
+
+    Raises
+    ------
+    CellError
+        If the base model cannot be had or cannot score this template.
+    """
+    located = locate(spec)
+    tokenizer, window = tokenizer_of(located), window_of(located, spec.context_window)
+    encoder = Encoder(tokenizer, window, study.long_responses, chat=study.template == "chat")
+    constant = _provenance(spec, located, tokenizer_sha256(tokenizer), window, study)
+    comparisons = tables.scan("comparisons", [work / "comparisons" / f"{dataset}.parquet"])
+    responses = _responses(comparisons, outputs)
+    ids: dict[str, list[str]] = {}
+    for row in responses:
+        ids.setdefault(row["text_id"], []).append(row["response_id"])
+    request = _Request(ids, constant, Tally(study.name, dataset, "likelihood", spec.key), {})
+    needed = [True] + [False] * any(MEASURES[m].unconditional for m in study.measures)
+    stored = _stored(outputs, request)
+    device, n_parameters, n_now, n_tokens = "", 0, 0, 0
+    if any((t, c) not in stored for t in ids for c in needed):
+        jobs = _jobs(responses, needed, encoder, tokenizer, study.template, request)
+        todo = [j for j in jobs if j.key not in stored]
+        if todo:
+            loaded = _loaded(located, spec)
+            device, n_parameters = loaded.device, loaded.n_parameters
+            n_now, n_tokens = _score_shards(loaded, spec.batch_tokens, jobs, stored, request, outputs, tick)
+    _account(comparisons, responses, request, work, f"{dataset}--{content_id(spec.key)[:12]}")
+    n_scored = len(responses) - sum(len(ids[t]) for t in request.unscorable)
+    return Scored(
+        dataset, spec.key, located.name, located.revision, constant["scoring_id"], spec.dtype, device, n_parameters,
+        len(responses), n_scored, n_now, n_tokens,
+    )  # fmt: skip
+
+
+def _provenance(
+    spec: BaseModelSpec, located: Located, tokenizer: str, window: int | None, study: Study
+) -> dict[str, Any]:
+    from analysis.likelihood.forward import SCORER_VERSION
+
+    decides = {
+        "base_model": located.name,
+        "revision": located.revision,
+        "tokenizer": tokenizer,
+        "template": study.template,
+        "context_window": window,
+        "long_responses": study.long_responses,
+        "dtype": spec.dtype,
+        "backend": spec.backend,
+        "scorer_version": SCORER_VERSION,
+    }
+    return {"scoring_id": content_id(*(f"{k}={v}" for k, v in decides.items())), **decides}
+
+
+def _responses(comparisons: pa.Table, outputs: Outputs) -> list[dict[str, Any]]:
+    asked = pc.unique(pa.chunked_array([*comparisons["response_a"].chunks, *comparisons["response_b"].chunks]))
+    where = ds.field("response_id").isin(asked)
+    found = tables.scan("responses", tables.files("responses", outputs.root), None, where)
+    columns = found.select(["response_id", "text_id", "prompt", "response"]).sort_by("response_id")
+    rows: list[dict[str, Any]] = columns.to_pylist()
+    return rows
+
+
+def score_files(outputs: Outputs, scoring_id: str) -> list[Path]:
+    """The files of scores made under one scoring_id."""
+    return sorted((outputs.root / "scores").glob(f"{scoring_id}-*.parquet"))
+
+
+def _stored(outputs: Outputs, request: _Request) -> set[tuple[str, bool]]:
+    """What is scored already; texts scored for another response (of another dataset, say) are recorded for ours too."""
+    found = tables.scan("scores", score_files(outputs, request.constant["scoring_id"]))
+    asked = found.filter(pc.is_in(found["text_id"], pa.array(list(request.ids), pa.string())))
+    have: dict[tuple[str, bool], set[str]] = {}
+    for text_id, conditional, response_id in zip(
+        *(asked[c].to_pylist() for c in ("text_id", "conditional", "response_id")), strict=True
+    ):
+        have.setdefault((text_id, conditional), set()).add(response_id)
+    lacking = {key: sorted(set(request.ids[key[0]]) - ids) for key, ids in have.items()}
+    if any(lacking.values()):
+        copies, seen = [], set()
+        for row in asked.to_pylist():
+            key = row["text_id"], row["conditional"]
+            if key not in seen:
+                copies += [{**row, "response_id": new} for new in lacking[key]]
+            seen.add(key)
+        _write_shard(outputs, request, copies)
+    return set(have)
+
+
+def _jobs(
+    responses: Sequence[dict[str, Any]],
+    needed: Iterable[bool],
+    encoder: Encoder,
+    tokenizer: Any,
+    template: str,
+    request: _Request,
+) -> list[_Job]:
+    """Every text of the request, tokenised, longest first; what cannot be scored is noted with its reason."""
+    texts = {row["text_id"]: row for row in responses}
+    prefixes: dict[str, str] = {}
+    for text_id, row in texts.items():
+        try:
+            prefixes[text_id] = render(template, tuple(Message(**m) for m in row["prompt"]), tokenizer)
+        except ValueError as error:
+            request.unscorable[text_id] = f"the chat template refuses the prompt: {error}"
+    jobs = []
+    encoded = encoder.encode(list(prefixes.values()), [texts[t]["response"] for t in prefixes])
+    for text_id, found in zip(prefixes, encoded, strict=True):
+        for conditional in needed:
+            made = found if conditional or isinstance(found, str) else encoder.unconditional(found)
+            if isinstance(made, str):
+                request.unscorable[text_id] = made
+            else:
+                jobs.append(_Job(text_id, conditional, made))
+    jobs = [j for j in jobs if j.text_id not in request.unscorable]
+    return sorted(jobs, key=lambda j: (not j.conditional, -len(j.encoded.ids), j.text_id))
+
+
+def _shards(jobs: Sequence[_Job]) -> list[list[_Job]]:
+    shards: list[list[_Job]] = []
+    room = 0
+    for job in jobs:
+        if room <= 0:
+            shards.append([])
+            room = SHARD_TOKENS
+        shards[-1].append(job)
+        room -= len(job.encoded.ids)
+    return shards
+
+
+def _score_shards(
+    loaded: LoadedModel,
+    budget: int,
+    jobs: Sequence[_Job],
+    stored: set[tuple[str, bool]],
+    request: _Request,
+    outputs: Outputs,
+    tick: Callable[[int, int], None],
+) -> tuple[int, int]:
+    from analysis.likelihood.forward import batches, score_batch
+
+    total = sum(len(j.encoded.ids) for j in jobs if j.key not in stored)
+    n_now = n_tokens = 0
+    for shard in _shards(jobs):
+        todo = [j for j in shard if j.key not in stored]
+        rows: list[dict[str, Any]] = []
+        for batch in batches([j.encoded for j in todo], budget):
+            part = [todo[i] for i in batch]
+            for job, made in zip(
+                part, score_batch(loaded.model, loaded.device, [j.encoded for j in part]), strict=True
+            ):
+                if np.isfinite(made.sum_logprob) and np.isfinite(made.mean_entropy):
+                    rows += _rows(job, made.sum_logprob, made.mean_entropy, loaded.device, request)
+                else:
+                    request.unscorable[job.text_id] = NOT_FINITE
+                n_tokens += len(job.encoded.ids)
+            tick(n_tokens, total)
+        _write_shard(outputs, request, rows)
+        n_now += len(todo)
+    return n_now, n_tokens
+
+
+def _rows(job: _Job, total: float, entropy: float, device: str, request: _Request) -> list[dict[str, Any]]:
+    made = job.encoded
+    row = {
+        **request.constant,
+        "text_id": job.text_id,
+        "conditional": job.conditional,
+        "start_token": made.start_token,
+        "device": device,
+        "sum_logprob": total,
+        "n_tokens": made.n_tokens,
+        "n_bytes": made.n_bytes,
+        "mean_entropy": entropy,
+        "straddles": made.straddles,
+        "truncated": made.n_prompt_tokens_cut + made.n_response_tokens_cut > 0,
+        "n_prompt_tokens": made.start,
+        "n_prompt_tokens_cut": made.n_prompt_tokens_cut,
+        "n_response_tokens_cut": made.n_response_tokens_cut,
+    }
+    return [{**row, "response_id": response_id} for response_id in request.ids[job.text_id]]
+
+
+def _write_shard(outputs: Outputs, request: _Request, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        shard = content_id(*sorted(f"{r['response_id']}{r['conditional']}" for r in rows))
+        tables.write(outputs.root / "scores" / f"{request.constant['scoring_id']}-{shard[:16]}.parquet", "scores", rows)
+
+
+def _account(
+    comparisons: pa.Table, responses: Sequence[dict[str, Any]], request: _Request, work: Path, name: str
+) -> None:
+    """Count the responses that could not be scored, and the comparisons lost with them."""
+    reasons = {r["response_id"]: request.unscorable.get(r["text_id"]) for r in responses}
+    for response_id, reason in reasons.items():
+        if reason:
+            request.tally.add("response", reason, response_id)
+    for comparison, a, b in zip(
+        *(comparisons[c].to_pylist() for c in ("comparison_id", "response_a", "response_b")), strict=True
+    ):
+        if lost := reasons[a] or reasons[b]:
+            request.tally.add("comparison", lost, comparison)
+    tables.write(work / "exclusions" / f"likelihood-{name}.parquet", "exclusions", request.tally.rows())

@@ -1,0 +1,1 @@
+"""Comparisons and scores → estimates of typicality bias."""

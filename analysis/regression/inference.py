@@ -1,0 +1,102 @@
+"""Means and intervals that respect clustering: free functions on arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Array = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.intp]
+LEVEL = 0.95
+CLUSTERED = "clustered by prompt: sandwich × G/(G−1), t with G−1 degrees of freedom"
+WILSON = "Wilson score interval; takes comparisons as independent"
+
+
+class NoEstimate(Exception):
+    """There is no number; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its standard error, test against `null`, and 95 % interval."""
+
+    estimate: float
+    std_error: float
+    statistic: float
+    p_value: float
+    low: float
+    high: float
+
+
+def t_interval(estimate: float, std_error: float, n_clusters: int, null: float = 0.0) -> Interval:
+    """Interval and two-sided test by Student's t with `n_clusters` − 1 degrees of freedom.
+
+    Raises
+    ------
+    NoEstimate
+        If there are fewer than two clusters, or the standard error is not positive and finite.
+    """
+    if n_clusters < 2:
+        raise NoEstimate("all comparisons belong to one prompt, so there is no error to estimate")
+    if not np.isfinite(estimate) or not np.isfinite(std_error) or std_error <= 0:
+        raise NoEstimate("the outcome does not vary, so there is no error to estimate")
+    df = n_clusters - 1
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, df)) * std_error
+    statistic = (estimate - null) / std_error
+    p_value = float(2 * stats.t.sf(abs(statistic), df))
+    return Interval(estimate, std_error, statistic, p_value, estimate - half, estimate + half)
+
+
+def cluster_sums(values: Array, clusters: Codes) -> Array:
+    """Sums of the rows of `values` (n × k) within clusters (n codes 0 … G−1), as G × k."""
+    n_clusters = int(clusters.max()) + 1
+    return np.column_stack([np.bincount(clusters, column, n_clusters) for column in values.T])
+
+
+def clustered_mean(x: Array, clusters: Codes, null: float) -> Interval:
+    """Mean of `x` (n,) with a cluster-robust standard error.
+
+    The variance is G/(G−1) · Σ_g (Σ_{i∈g} (x_i − x̄))² / n²: the sandwich of a regression on a constant (Liang & Zeger
+    1986) with the correction for few clusters. Repeating every row within its cluster changes nothing.
+
+    Raises
+    ------
+    NoEstimate
+        If there is no row, one cluster, or no variation.
+    """
+    n = len(x)
+    if n == 0:
+        raise NoEstimate("no comparison is decided")
+    mean = float(x.mean())
+    sums = cluster_sums((x - mean)[:, None], clusters)[:, 0]
+    n_clusters = len(sums)
+    variance = float(sums @ sums) / n**2 * n_clusters / max(n_clusters - 1, 1)
+    return t_interval(mean, float(np.sqrt(variance)), n_clusters, null)
+
+
+def wilson(successes: float, n: int) -> Interval:
+    """Wilson's score interval for a share, with the score test against one half (Wilson 1927).
+
+    `successes` may hold halves (ties). The standard error is √(p(1−p)/n).
+
+    Raises
+    ------
+    NoEstimate
+        If n is 0.
+    """
+    if n == 0:
+        raise NoEstimate("no comparison is decided")
+    p = successes / n
+    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * float(np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)))
+    statistic = (p - 0.5) / float(np.sqrt(0.25 / n))
+    return Interval(
+        p,
+        float(np.sqrt(p * (1 - p) / n)),
+        statistic,
+        float(2 * stats.norm.sf(abs(statistic))),
+        max(0.0, centre - half),
+        min(1.0, centre + half),
+    )

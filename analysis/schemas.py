@@ -1,0 +1,284 @@
+"""Every table declared as data: its columns, their Arrow types, units and meanings.
+
+`outputs/README.md`, the Arrow schemas on disk and the report's column notes are all made from these declarations.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+TEXT = pa.string()
+REAL = pa.float64()
+COUNT = pa.int64()
+FLAG = pa.bool_()
+MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
+RATINGS = pa.list_(pa.struct([("name", TEXT), ("value", REAL)]))
+QUALITY = pa.list_(pa.struct([("name", TEXT), ("a", REAL), ("b", REAL)]))
+PAIRS = pa.list_(pa.struct([("name", TEXT), ("value", TEXT)]))
+TEXTS = pa.list_(TEXT)
+TIME = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, Arrow type, meaning, unit (empty where it has none), and whether it may be null."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    unit: str = ""
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: what a row is, and its columns."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, with a description and a unit on every field."""
+        fields = [
+            pa.field(c.name, c.type, c.nullable, {"description": c.description, "unit": c.unit}) for c in self.columns
+        ]
+        return pa.schema(fields, {"table": self.name, "row": self.row, "schema_version": str(SCHEMA_VERSION)})
+
+
+def _optional(name: str, kind: pa.DataType, description: str, unit: str = "") -> Column:
+    return Column(name, kind, description, unit, nullable=True)
+
+
+_STUDY = Column("study", TEXT, "name of the study")
+_DATASET = Column("dataset", TEXT, "label of the dataset, unique in its study")
+_MODEL = Column("base_model", TEXT, "label of the base model, unique in its study")
+_MEASURE = Column("measure", TEXT, "measure of typicality: mean_logprob, logprob_per_byte, sum_logprob or mean_pmi")
+_RESPONSE = Column("response_id", TEXT, "hash of the prompt, the response and what the dataset says of it")
+_TEXT = Column("text_id", TEXT, "hash of the prompt and the response alone: equal texts are scored once")
+_PROMPT = Column("prompt_id", TEXT, "hash of the prompt's messages")
+_COMPARISON = Column("comparison_id", TEXT, "hash of the judgement; the same whichever response stands first")
+
+RESPONSES = Table(
+    "responses",
+    "one response to one prompt, as one dataset records it",
+    (
+        _RESPONSE,
+        _TEXT,
+        _PROMPT,
+        Column("prompt", MESSAGES, "the prompt as messages; plain text is one message of the user"),
+        Column("response", TEXT, "the response's text"),
+        _optional("source", TEXT, "which model or person wrote the response"),
+        _optional("split", TEXT, "split of the dataset"),
+        Column("ratings", RATINGS, "ratings of the response, each with its name", "the dataset's own scale"),
+        _optional("language", TEXT, "language, where the dataset names it"),
+        _optional("domain", TEXT, "domain, where the dataset names it"),
+    ),
+)
+
+FEATURES = Table(
+    "features",
+    "one response's text statistics",
+    (
+        _RESPONSE,
+        Column("features_version", COUNT, "version of the code that counts"),
+        Column("n_words", COUNT, "runs of characters between white space", "words"),
+        Column("n_chars", COUNT, "Unicode code points", "characters"),
+        Column("n_bytes", COUNT, "length of the UTF-8 text", "bytes"),
+        Column("n_lines", COUNT, "lines that are not blank", "lines"),
+        Column("n_headers", COUNT, "Markdown headers", "headers"),
+        Column("n_list_items", COUNT, "bulleted or numbered list items", "items"),
+        Column("n_bold", COUNT, "spans in Markdown bold", "spans"),
+        Column("n_code_blocks", COUNT, "fenced code blocks", "blocks"),
+        Column("n_links", COUNT, "URLs", "links"),
+    ),
+)
+
+SCORES = Table(
+    "scores",
+    "one response under one base model",
+    (
+        _RESPONSE,
+        _TEXT,
+        Column("scoring_id", TEXT, "hash of all that decides a score but the text; equal ids may be compared"),
+        Column("base_model", TEXT, "Hub id, or the folder's name, of the base model"),
+        Column("revision", TEXT, "commit of the base model; for a folder, SHA-256 of its files"),
+        Column("tokenizer", TEXT, "SHA-256 of the tokenizer"),
+        Column("template", TEXT, "template that joined prompt and response"),
+        Column("conditional", FLAG, "true: log p(response | prompt); false: log p(response)"),
+        Column("start_token", TEXT, "token before all text: bos, eos (where there is no BOS) or none"),
+        _optional("context_window", COUNT, "longest text the base model was given", "tokens"),
+        Column("long_responses", TEXT, "what was done to responses beyond the window: exclude or cut"),
+        Column("dtype", TEXT, "floating-point type of weights and activations"),
+        Column("backend", TEXT, "what computed the likelihood"),
+        Column("device", TEXT, "where it was computed: cpu, cuda, …"),
+        Column("scorer_version", COUNT, "version of the scoring code"),
+        Column("sum_logprob", REAL, "log-likelihood of the response", "nats"),
+        Column("n_tokens", COUNT, "tokens of the response that were scored", "tokens"),
+        Column("n_bytes", COUNT, "UTF-8 bytes of the response that were scored", "bytes"),
+        Column(
+            "mean_entropy", REAL, "mean entropy of the next-token distributions along the response", "nats per token"
+        ),
+        Column("straddles", FLAG, "the response's first token begins in the prompt; it counts to the response"),
+        Column("truncated", FLAG, "anything was cut, of the prompt or of the response"),
+        Column("n_prompt_tokens", COUNT, "tokens of context before the response, the start token included", "tokens"),
+        Column("n_prompt_tokens_cut", COUNT, "tokens cut from the prompt's left", "tokens"),
+        Column("n_response_tokens_cut", COUNT, "tokens cut from the response's right", "tokens"),
+    ),
+)
+
+COMPARISONS = Table(
+    "comparisons",
+    "one judgement between two responses, in one study",
+    (
+        _STUDY,
+        _DATASET,
+        _PROMPT,
+        _COMPARISON,
+        Column("response_a", TEXT, "response_id of the one that stands first in the dataset"),
+        Column("response_b", TEXT, "response_id of the other"),
+        Column("preference", TEXT, "which was preferred: a, b or tie"),
+        _optional("strength", REAL, "how strongly, never negative", "the dataset's own scale"),
+        Column("rater", TEXT, "who judged: human, ai, mixed or simulated"),
+        _optional("annotator", TEXT, "which rater"),
+        Column("order_known", FLAG, "a stood first when the raters saw the two"),
+        _optional("split", TEXT, "split of the dataset"),
+        _optional("language", TEXT, "language, where the dataset names it"),
+        _optional("domain", TEXT, "domain, where the dataset names it"),
+        _optional("source_a", TEXT, "which model or person wrote a"),
+        _optional("source_b", TEXT, "which model or person wrote b"),
+        Column("quality", QUALITY, "quality ratings of both, which controls may use", "the dataset's own scale"),
+    ),
+)
+
+DIFFERENCES = Table(
+    "differences",
+    "one comparison under one base model and measure",
+    (
+        _STUDY,
+        _DATASET,
+        _COMPARISON,
+        _PROMPT,
+        _MODEL,
+        _MEASURE,
+        Column("difference", REAL, "the measure of a minus that of b", "nats (per token or byte, as the measure says)"),
+        Column("typical", TEXT, "which response is more typical: a, b or tie"),
+        _optional("agrees", FLAG, "the more typical response was preferred; null where either is a tie"),
+    ),
+)
+
+ESTIMATES = Table(
+    "estimates",
+    "one coefficient of one specification",
+    (
+        _STUDY,
+        Column("run_id", TEXT, "the run that made it"),
+        _DATASET,
+        _MODEL,
+        _MEASURE,
+        Column("specification", TEXT, "what was fitted: rate, rate_wilson, bt, bt_length, …"),
+        Column("slice", TEXT, "which comparisons: all, equal_quality or column=value"),
+        Column("term", TEXT, "typicality for the coefficient of interest, else the covariate's name"),
+        Column("status", TEXT, "ok, or the reason why there is no number"),
+        _optional(
+            "estimate", REAL, "rate: a share between 0 and 1; else log-odds per unit of the term", "share; log-odds"
+        ),
+        _optional("std_error", REAL, "standard error", "as the estimate"),
+        _optional("statistic", REAL, "t statistic against no bias (a rate of one half, a coefficient of zero)"),
+        _optional("p_value", REAL, "two-sided p value of the statistic"),
+        _optional("conf_low", REAL, "lower end of the 95 % interval", "as the estimate"),
+        _optional("conf_high", REAL, "upper end of the 95 % interval", "as the estimate"),
+        _optional("difference_sd", REAL, "√mean(Δ²) of the term over the comparisons used", "the term's unit"),
+        _optional("odds_ratio_sd", REAL, "odds ratio for a difference of one difference_sd"),
+        _optional(
+            "marginal_effect", REAL, "average marginal effect on the probability", "probability per unit of the term"
+        ),
+        Column("n_comparisons", COUNT, "comparisons used", "comparisons"),
+        Column("n_prompts", COUNT, "prompts they belong to: the clusters", "prompts"),
+        Column("n_likelihood_ties", COUNT, "comparisons whose two responses are equally typical", "comparisons"),
+        Column("covariance", TEXT, "how the standard error and the interval were made"),
+    ),
+)
+
+EXCLUSIONS = Table(
+    "exclusions",
+    "one reason at one stage",
+    (
+        _STUDY,
+        _DATASET,
+        _optional("base_model", TEXT, "label of the base model, where the reason depends on it"),
+        Column("stage", TEXT, "preferences, likelihood or regression"),
+        Column("unit", TEXT, "what was left out: row, response or comparison"),
+        Column("reason", TEXT, "why"),
+        Column("n", COUNT, "how many", "the unit"),
+        Column("examples", TEXTS, "up to five of them: rows of the dataset, or ids"),
+    ),
+)
+
+RUNS = Table(
+    "runs",
+    "one run",
+    (
+        Column("run_id", TEXT, "time of the start and a random suffix"),
+        _STUDY,
+        Column("started", TIME, "when it started"),
+        Column("ended", TIME, "when it ended"),
+        Column("state", TEXT, "completed, partial (some cell failed) or failed (every cell did)"),
+        Column("code_version", TEXT, "version of typicality, with its git commit where known"),
+        Column("packages", PAIRS, "versions of the packages that decide numbers"),
+        Column("definition", TEXT, "the study as it was run, as JSON"),
+        Column(
+            "datasets",
+            pa.list_(
+                pa.struct(
+                    [("dataset", TEXT), ("location", TEXT), ("revision", TEXT), ("rows", COUNT), ("comparisons", COUNT)]
+                )
+            ),
+            "what was read: Hub id or file, commit or SHA-256, rows and comparisons",
+        ),
+        Column(
+            "base_models",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("base_model", TEXT),
+                        ("location", TEXT),
+                        ("revision", TEXT),
+                        ("dtype", TEXT),
+                        ("parameters", COUNT),
+                    ]
+                )
+            ),
+            "what scored: Hub id or folder, commit or SHA-256, type, parameters",
+        ),
+        Column("device", TEXT, "where the likelihoods were computed"),
+        Column("dtype", TEXT, "floating-point types used"),
+        Column(
+            "stages",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("stage", TEXT),
+                        ("dataset", TEXT),
+                        ("base_model", TEXT),
+                        ("status", TEXT),
+                        ("seconds", REAL),
+                        ("detail", TEXT),
+                    ]
+                )
+            ),
+            "every stage with its time and outcome",
+            "seconds",
+        ),
+        Column(
+            "table_hashes",
+            pa.list_(pa.struct([("table", TEXT), ("sha256", TEXT), ("rows", COUNT)])),
+            "SHA-256 and rows of the study's tables this run wrote",
+        ),
+    ),
+)
+
+TABLES = {t.name: t for t in (RESPONSES, FEATURES, SCORES, COMPARISONS, DIFFERENCES, ESTIMATES, EXCLUSIONS, RUNS)}

@@ -1,0 +1,227 @@
+"""A study: datasets × base models × estimates, validated from a TOML file.
+
+Everything wrong with a study is found before anything starts, and said in one sentence that names the key.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from analysis.errors import StudyError
+from analysis.likelihood.measures import MEASURES
+from analysis.likelihood.templates import check_template
+from analysis.preferences.spec import CatalogueDataset, DatasetSpec, OwnDataset
+from analysis.regression.specifications import SPECIFICATIONS
+
+NAME = r"^[a-z0-9][a-z0-9-]*$"
+
+
+class BaseModelSpec(BaseModel):
+    """A base model whose likelihood stands for typicality."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    label: str | None = None
+    revision: str = "main"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    backend: Literal["transformers"] = "transformers"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    context_window: Annotated[int, Field(ge=8)] | None = None
+    batch_tokens: Annotated[int, Field(ge=16)] = 4096
+
+    @property
+    def key(self) -> str:
+        """The label in tables: as declared, else the Hub id, else the folder's name."""
+        return self.label or (Path(self.name).name if self.is_folder else self.name)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether `name` is a path rather than a Hub id `org/name`."""
+        return self.name.startswith(("/", "./", "../", "~")) or Path(self.name).is_dir()
+
+
+class Study(BaseModel):
+    """A validated study. See `analysis.preferences.spec` for the datasets' keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=NAME, max_length=80)
+    title: str = ""
+    seed: int = 0
+    template: str = "plain"
+    measures: tuple[str, ...] = ("mean_logprob",)
+    specifications: tuple[str, ...] = ("rate", "bt", "bt_length")
+    slices: tuple[str, ...] | None = None
+    long_responses: Literal["exclude", "cut"] = "exclude"
+    base_models: tuple[BaseModelSpec, ...] = Field(min_length=1)
+    datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
+
+    @field_validator("template")
+    @classmethod
+    def _template(cls, value: str) -> str:
+        check_template(value)
+        return value
+
+    @field_validator("measures", "specifications")
+    @classmethod
+    def _known(cls, value: tuple[str, ...], info: Any) -> tuple[str, ...]:
+        allowed = tuple(MEASURES) if info.field_name == "measures" else tuple(SPECIFICATIONS)
+        if not value:
+            raise ValueError(f"is empty; allowed are {', '.join(allowed)}")
+        for name in value:
+            if name not in allowed:
+                raise ValueError(f"{name!r} is unknown; allowed are {', '.join(allowed)}")
+        if len(set(value)) < len(value):
+            raise ValueError("names something twice")
+        return value
+
+    @field_validator("slices")
+    @classmethod
+    def _slices(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in value or ():
+            column = name.partition("=")[0]
+            if name not in ("all", "equal_quality") and ("=" not in name or column not in SLICE_COLUMNS):
+                raise ValueError(
+                    f"{name!r} is unknown; allowed are all, equal_quality and column=value "
+                    f"with column one of {', '.join(SLICE_COLUMNS)}"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _labels(self) -> "Study":
+        for what, keys in (
+            ("datasets", [d.key for d in self.datasets]),
+            ("base_models", [m.key for m in self.base_models]),
+        ):
+            twice = {k for k in keys if keys.count(k) > 1}
+            if twice:
+                raise ValueError(f"two {what} are called {min(twice)!r}; give one of them a label")
+        return self
+
+    def narrowed(self, datasets: tuple[str, ...], base_models: tuple[str, ...], limit: int | None) -> "Study":
+        """The study with only some of its datasets and base models, or fewer prompts of each.
+
+        Raises
+        ------
+        StudyError
+            If a name is not in the study, or the limit is not positive.
+        """
+        kept = _pick(self.datasets, datasets, "dataset", self.name)
+        models = _pick(self.base_models, base_models, "base model", self.name)
+        if limit is not None:
+            if limit < 1:
+                raise StudyError(f"--limit is {limit}; it must be 1 or more")
+            kept = tuple(d.model_copy(update={"limit": min(limit, d.limit or limit)}) for d in kept)
+        return self.model_copy(update={"datasets": kept, "base_models": models})
+
+
+SLICE_COLUMNS = ("split", "language", "domain", "source", "annotator", "rater")
+
+
+def _pick(specs: tuple[Any, ...], names: tuple[str, ...], what: str, study: str) -> tuple[Any, ...]:
+    known = {s.key: s for s in specs} | {s.name: s for s in specs}
+    for name in names:
+        if name not in known:
+            raise StudyError(f"study {study!r} has no {what} {name!r}; it has {', '.join(s.key for s in specs)}")
+    wanted = [known[name] for name in names]
+    return tuple(s for s in specs if s in wanted) if names else specs
+
+
+def load(path: Path) -> Study:
+    """Read and validate a study file; relative paths in it are taken from its folder.
+
+    Raises
+    ------
+    StudyError
+        If the file cannot be read or anything in it is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"cannot read the study file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise StudyError(f"the study file {path} is not UTF-8 text: save it as UTF-8") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"the study file {path} is not valid TOML: {error}") from error
+    return parse(values, path.parent, str(path))
+
+
+def parse(values: dict[str, Any], folder: Path, name: str = "the study") -> Study:
+    """Validate a study given as a dictionary; relative paths are taken from `folder`.
+
+    Raises
+    ------
+    StudyError
+        If anything in it is wrong.
+    """
+    try:
+        study = Study.model_validate(_resolved(values, folder))
+    except ValidationError as error:
+        raise StudyError(f"{name}: {_sentence(error, values)}") from error
+    for dataset in study.datasets:
+        if isinstance(dataset, OwnDataset) and dataset.path and not Path(dataset.path).is_file():
+            raise StudyError(f"{name}: dataset {dataset.key!r}: there is no file {dataset.path}")
+        if isinstance(dataset, CatalogueDataset):
+            dataset.check()
+    for model in study.base_models:
+        if model.is_folder and not Path(model.name).is_dir():
+            raise StudyError(f"{name}: base model {model.key!r}: there is no folder {model.name}")
+    return study
+
+
+def _resolved(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The values with relative paths made absolute."""
+    out = dict(values)
+
+    def absolute(entry: Any, key: str, is_path: bool) -> Any:
+        if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not is_path:
+            return entry
+        return {**entry, key: str((folder / Path(entry[key]).expanduser()).resolve())}
+
+    for entry_key, key in (("datasets", "path"), ("base_models", "name")):
+        entries = out.get(entry_key)
+        if isinstance(entries, list):
+            out[entry_key] = [absolute(e, key, key == "path" or _looks_like_folder(e, folder)) for e in entries]
+    return out
+
+
+def _looks_like_folder(entry: Any, folder: Path) -> bool:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return isinstance(name, str) and (name.startswith(("/", "./", "../", "~")) or (folder / name).is_dir())
+
+
+def _sentence(error: ValidationError, values: dict[str, Any]) -> str:
+    """The first validation error, as one sentence naming the key."""
+    first = error.errors()[0]
+    where = [p for p in first["loc"] if p not in ("catalogue", "own")]
+    place = ""
+    for part in where:
+        place += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if place else ''}{part}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = _keys(where)
+        close = difflib.get_close_matches(str(where[-1]), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(known)}"
+        message = f"is not a key here; {hint}"
+    elif first["type"] == "missing":
+        message = "is missing"
+    elif first["type"] == "string_pattern_mismatch" and where == ["name"]:
+        message = f"is {values.get('name')!r}; use lower-case letters, digits and hyphens"
+    else:
+        message = message[:1].lower() + message[1:]
+    rest = len(error.errors()) - 1
+    return f"{place + ': ' if place else ''}{message}{f' (and {rest} more)' if rest else ''}"
+
+
+def _keys(where: list[Any]) -> list[str]:
+    models: dict[Any, list[type[BaseModel]]] = {
+        "datasets": [CatalogueDataset, OwnDataset],
+        "base_models": [BaseModelSpec],
+    }
+    return [name for model in models.get(where[0], [Study]) for name in model.model_fields]

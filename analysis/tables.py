@@ -1,0 +1,168 @@
+"""Reading and writing the tables of `analysis.schemas`: typed, atomic, streamed where they are large.
+
+A file appears whole under its final name or not at all: it is written beside its destination under a hidden name,
+flushed to the disk, then renamed.
+"""
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from analysis.errors import TypicalityError
+from analysis.schemas import TABLES, Table
+
+ROW_GROUP = 65_536
+
+
+def table(name: str) -> Table:
+    """The declaration of a table.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table; the message lists those there are.
+    """
+    if name not in TABLES:
+        raise ValueError(f"there is no table {name!r}; the tables are {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def to_arrow(name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> pa.Table:
+    """Rows as an Arrow table in the declared schema.
+
+    Raises
+    ------
+    ValueError
+        If a value does not fit its column, or a column that may not be null is.
+    """
+    schema = table(name).schema
+    if isinstance(rows, pd.DataFrame):
+        made = pa.Table.from_pandas(rows, schema=schema, preserve_index=False).replace_schema_metadata(schema.metadata)
+    else:
+        made = pa.Table.from_pylist(list(rows), schema=schema)
+    for field, column in zip(schema, made.columns, strict=True):
+        if not field.nullable and column.null_count:
+            raise ValueError(f"column {field.name!r} of table {name!r} holds {column.null_count} nulls")
+    return made
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A hidden path beside `path` to write to; on success it becomes `path`, on any error it vanishes.
+
+    Raises
+    ------
+    TypicalityError
+        If the disk is full or the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise TypicalityError(
+            f"cannot write {path}: {reason}; free some space or choose another folder with --outputs, then run again: "
+            "what was finished is kept"
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write(path: Path, name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFrame | pa.Table) -> None:
+    """Write one table to one Parquet file, atomically."""
+    data = rows if isinstance(rows, pa.Table) else to_arrow(name, rows)
+    with atomic_path(path) as temporary:
+        pq.write_table(data, temporary, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def write_stream(path: Path, name: str, parts: Iterable[pa.Table]) -> int:
+    """Write one table from parts that need not fit in memory together, atomically; returns the number of rows."""
+    n = 0
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, table(name).schema, compression="zstd") as writer,
+    ):
+        for part in parts:
+            n += part.num_rows
+            writer.write_table(part, row_group_size=ROW_GROUP)
+    return n
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def files(name: str, outputs: Path) -> list[Path]:
+    """The Parquet files of a table in an output folder, in the order of their names."""
+    return sorted((outputs / table(name).name).glob("[!._]*.parquet"))
+
+
+def scan(name: str, paths: Sequence[Path], columns: Sequence[str] | None = None, where: Any = None) -> pa.Table:
+    """Rows of Parquet files of one table, with only the columns and rows asked for.
+
+    Parameters
+    ----------
+    name, paths
+        The table and its files; no files give an empty table.
+    columns
+        Names of columns; all by default.
+    where
+        A `pyarrow.dataset` expression.
+    """
+    schema = table(name).schema
+    data = ds.dataset([str(p) for p in paths], schema=schema, format="parquet") if paths else None
+    if data is None:
+        empty: pa.Table = schema.empty_table()
+        return empty.select(list(columns)) if columns else empty
+    return data.to_table(columns=list(columns) if columns else None, filter=where)
+
+
+def read(
+    name: str,
+    outputs: str | Path,
+    *,
+    study: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Read a table of an output folder into pandas.
+
+    Parameters
+    ----------
+    name
+        `responses`, `features`, `scores`, `comparisons`, `differences`, `estimates`, `exclusions` or `runs`.
+    outputs
+        The output folder.
+    study
+        Only the rows of this study; for tables that have a `study` column.
+    columns
+        Only these columns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Empty, with its columns, where nothing has been written yet.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table.
+    """
+    where = ds.field("study") == study if study is not None else None
+    frame: pd.DataFrame = scan(name, files(name, Path(outputs)), columns, where).to_pandas()
+    return frame
