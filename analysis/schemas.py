@@ -234,7 +234,15 @@ RUNS = Table(
             "datasets",
             pa.list_(
                 pa.struct(
-                    [("dataset", TEXT), ("location", TEXT), ("revision", TEXT), ("rows", COUNT), ("comparisons", COUNT)]
+                    [
+                        ("dataset", TEXT),
+                        ("location", TEXT),
+                        ("revision", TEXT),
+                        ("rater", TEXT),
+                        ("rows", COUNT),
+                        ("comparisons", COUNT),
+                        ("prompts", COUNT),
+                    ]
                 )
             ),
             "what was read: Hub id or file, commit or SHA-256, rows and comparisons",
@@ -253,6 +261,26 @@ RUNS = Table(
                 )
             ),
             "what scored: Hub id or folder, commit or SHA-256, type, parameters",
+        ),
+        Column(
+            "cells",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("dataset", TEXT),
+                        ("base_model", TEXT),
+                        ("scoring_id", TEXT),
+                        ("responses", COUNT),
+                        ("scored", COUNT),
+                        ("scored_now", COUNT),
+                        ("truncated", COUNT),
+                        ("cut", COUNT),
+                        ("straddling", COUNT),
+                    ]
+                )
+            ),
+            "what scoring gave: the scores' scoring_id, and how many responses were asked for, scored, scored in this "
+            "run, truncated, cut themselves, or straddle the boundary",
         ),
         Column("device", TEXT, "where the likelihoods were computed"),
         Column("dtype", TEXT, "floating-point types used"),

@@ -1,6 +1,7 @@
 """Base models: pulled at a commit, loaded without running any code of theirs, described for the record."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ _PARTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken"
 
 @dataclass(frozen=True)
 class Located:
-    """Where a base model's files are, and the commit (for a folder: the SHA-256 of its files) they stand for."""
+    """Where a base model's files are, the commit (for a folder: the SHA-256 of its files), and its parameters."""
 
     name: str
     folder: Path
     revision: str
+    n_parameters: int
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,6 @@ class LoadedModel:
     tokenizer: Any
     window: int | None
     device: str
-    n_parameters: int
 
 
 def locate(spec: BaseModelSpec) -> Located:
@@ -56,7 +57,21 @@ def locate(spec: BaseModelSpec) -> Located:
             f"base model {spec.key!r} has no weights as safetensors; pickled weights are not loaded, "
             "so convert them first"
         )
-    return Located(name, folder, revision)
+    return Located(name, folder, revision, _count_parameters(folder, spec.key))
+
+
+def _count_parameters(folder: Path, name: str) -> int:
+    """Elements of all tensors in a folder's safetensors, read from their headers; tied weights are stored once."""
+    from safetensors import SafetensorError, safe_open
+
+    total = 0
+    try:
+        for path in sorted(folder.glob("*.safetensors")):
+            with safe_open(path, framework="numpy") as file:
+                total += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CellError(f"the weights of base model {name!r} cannot be read: {one_line(error)}") from error
+    return total
 
 
 def tokenizer_of(located: Located) -> Any:
@@ -115,7 +130,10 @@ def load(located: Located, spec: BaseModelSpec) -> LoadedModel:
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     device = spec.device if spec.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -124,6 +142,4 @@ def load(located: Located, spec: BaseModelSpec) -> LoadedModel:
         model = model.to(device).eval().requires_grad_(False)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError, MemoryError) as error:
         raise CellError(f"base model {spec.key!r} cannot be loaded on {device}: {one_line(error)}") from error
-    return LoadedModel(
-        model, tokenizer_of(located), window_of(located, spec.context_window), device, model.num_parameters()
-    )
+    return LoadedModel(model, tokenizer_of(located), window_of(located, spec.context_window), device)

@@ -55,6 +55,9 @@ class Scored:
     n_scored: int
     n_scored_now: int
     n_tokens_now: int
+    n_truncated: int
+    n_cut: int
+    n_straddling: int
 
 
 class _Job(NamedTuple):
@@ -118,20 +121,42 @@ def score(
     request = _Request(ids, constant, Tally(study.name, dataset, "likelihood", spec.key), {})
     needed = [True] + [False] * any(MEASURES[m].unconditional for m in study.measures)
     stored = _stored(outputs, request)
-    device, n_parameters, n_now, n_tokens = "", 0, 0, 0
+    n_now = n_tokens = 0
     if any((t, c) not in stored for t in ids for c in needed):
         jobs = _jobs(responses, needed, encoder, tokenizer, study.template, request)
         todo = [j for j in jobs if j.key not in stored]
         if todo:
             loaded = _loaded(located, spec)
-            device, n_parameters = loaded.device, loaded.n_parameters
             n_now, n_tokens = _score_shards(loaded, spec.batch_tokens, jobs, stored, request, outputs, tick)
     _account(comparisons, responses, request, work, f"{dataset}--{content_id(spec.key)[:12]}")
-    n_scored = len(responses) - sum(len(ids[t]) for t in request.unscorable)
     return Scored(
-        dataset, spec.key, located.name, located.revision, constant["scoring_id"], spec.dtype, device, n_parameters,
-        len(responses), n_scored, n_now, n_tokens,
-    )  # fmt: skip
+        dataset=dataset,
+        base_model=spec.key,
+        location=located.name,
+        revision=located.revision,
+        scoring_id=constant["scoring_id"],
+        dtype=spec.dtype,
+        n_parameters=located.n_parameters,
+        n_responses=len(responses),
+        n_scored_now=n_now,
+        n_tokens_now=n_tokens,
+        **_facts(outputs, request),
+    )
+
+
+def _facts(outputs: Outputs, request: _Request) -> dict[str, Any]:
+    """How many of the asked responses have a score, how many of those were truncated, cut or straddle; and where."""
+    asked = pa.array([i for ids in request.ids.values() for i in ids], pa.string())
+    columns = ["truncated", "n_response_tokens_cut", "straddles", "device"]
+    where = ds.field("response_id").isin(asked) & ds.field("conditional")
+    found = tables.scan("scores", score_files(outputs, request.constant["scoring_id"]), columns, where)
+    return {
+        "device": ", ".join(sorted(pc.unique(found["device"]).to_pylist())),
+        "n_scored": found.num_rows,
+        "n_truncated": int(pc.sum(found["truncated"]).as_py() or 0),
+        "n_cut": int(pc.sum(pc.greater(found["n_response_tokens_cut"], 0)).as_py() or 0),
+        "n_straddling": int(pc.sum(found["straddles"]).as_py() or 0),
+    }
 
 
 def _provenance(

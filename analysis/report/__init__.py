@@ -1,0 +1,1 @@
+"""Tables → the report: one self-contained HTML file, and the same as Markdown."""

@@ -1,0 +1,73 @@
+"""Caveats that this run calls for, by stated rules: none is boilerplate."""
+
+from collections.abc import Iterator
+
+from analysis.report.content import Content
+from analysis.report.words import count, share
+
+FEW_CLUSTERS = 50
+SMALL_MODEL = 1_000_000_000
+MANY_TRUNCATED = 0.01
+
+
+def caveats(content: Content) -> list[str]:
+    """What a reader must know before using the numbers of this run."""
+    return list(dict.fromkeys((*_data(content), *_models(content), *_cells(content))))
+
+
+def _data(content: Content) -> Iterator[str]:
+    for data in content.run["datasets"]:
+        name = data["dataset"]
+        if data["rater"] == "simulated":
+            yield f"{name}: the labels are simulated; they say nothing about people or real data."
+        if data["rater"] in ("ai", "mixed"):
+            yield (
+                f"{name}: the labels come {'from' if data['rater'] == 'ai' else 'in part from'} a model, whose own "
+                "likelihoods may resemble the base model's; read them apart from human ones."
+            )
+    for spec in content.study.datasets:
+        if spec.limit is not None:
+            yield f"{spec.key}: only a sample of {spec.limit:,} prompts was used."
+
+
+def _models(content: Content) -> Iterator[str]:
+    for model in content.run["base_models"]:
+        if model["parameters"] < SMALL_MODEL:
+            yield (
+                f"{model['base_model']} is small ({model['parameters'] / 1e6:,.2f} million parameters): what it finds "
+                "typical is a coarse proxy. Confirm with a large base model before publishing."
+            )
+        if model["dtype"] != "float32":
+            yield f"{model['base_model']} was run in {model['dtype']}: sums may be off by more than a nat."
+
+
+def _cells(content: Content) -> Iterator[str]:
+    for cell in content.cells:
+        name, facts = f"{cell.dataset} under {cell.base_model}", cell.facts
+        if cell.ok and cell.rate["n_prompts"] < FEW_CLUSTERS:
+            yield (
+                f"{name}: only {count(cell.rate['n_prompts'], 'prompt')}; clustered errors are unreliable below "
+                f"{FEW_CLUSTERS}."
+            )
+        if not facts:
+            continue
+        if facts["truncated"] > MANY_TRUNCATED * facts["scored"]:
+            yield (
+                f"{name}: {share(facts['truncated'], facts['scored'])} of responses were scored with a prompt cut from "
+                "its left to fit the context window."
+            )
+        if facts["cut"]:
+            yield f"{name}: {count(facts['cut'], 'response')} longer than the context window scored only up to it."
+        lost = facts["responses"] - facts["scored"]
+        if lost > MANY_TRUNCATED * facts["responses"]:
+            yield (
+                f"{name}: {share(lost, facts['responses'])} of responses could not be scored (longer than the context "
+                "window, mostly), so long responses are under-represented."
+            )
+        if facts["straddling"]:
+            yield (
+                f"{name}: in {share(facts['straddling'], facts['scored'])} of responses the first token begins in the "
+                "prompt (most often the space before the response); it counts to the response."
+            )
+        if cell.status != "ok" and cell.ok:
+            yield f"{name}: a specification has no number: {cell.status}."

@@ -1,0 +1,147 @@
+"""What the report says, gathered from the tables of one run."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis import tables
+from analysis.errors import StudyError
+from analysis.outputs import Outputs
+from analysis.report.words import is_number
+from analysis.runs import run_row
+from analysis.study import Study
+
+Row = dict[str, Any]
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A dataset under a base model, by the headline measure: its rows of `estimates` and its facts."""
+
+    dataset: str
+    base_model: str
+    rater: str
+    status: str
+    rate: Row
+    wilson: Row
+    raw: Row
+    length: Row
+    facts: Row
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a rate."""
+        return is_number(self.rate.get("estimate"))
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A planted α beside what was recovered."""
+
+    dataset: str
+    base_model: str
+    alpha: float
+    slice: str
+    estimate: Row
+
+    @property
+    def covered(self) -> bool:
+        """Whether the interval holds the planted value."""
+        return bool(self.estimate["conf_low"] <= self.alpha <= self.estimate["conf_high"])
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything the templates need."""
+
+    study: Study
+    run: Row
+    cells: list[Cell]
+    planted: list[Planted]
+    estimates: list[Row]
+    exclusions: list[Row]
+    failures: list[Row]
+
+    @property
+    def measure(self) -> str:
+        """The headline measure."""
+        return self.study.measures[0]
+
+
+def latest_run(outputs: Outputs, study: str) -> str:
+    """Id of the newest run of a study, preferring one of which not every cell failed.
+
+    Raises
+    ------
+    StudyError
+        If the output folder holds no run of it.
+    """
+    runs = tables.read("runs", outputs.root, study=study, columns=["run_id", "started", "state"])
+    if runs.empty:
+        raise StudyError(f"{outputs.root} holds no run of study {study!r}; make one with: typicality run {study}")
+    ordered = runs.assign(done=runs["state"] != "failed").sort_values(["done", "started", "run_id"])
+    return str(ordered["run_id"].iloc[-1])
+
+
+def gather(outputs: Outputs, run_id: str) -> Content:
+    """Read what one run left."""
+    run = run_row(outputs, run_id)
+    study = Study.model_validate(json.loads(run["definition"]))
+    kept = outputs.root / "runs" / run_id
+    estimates = _rows(tables.scan("estimates", [kept / "_estimates.parquet"]).to_pandas())
+    exclusions = _rows(tables.scan("exclusions", [kept / "_exclusions.parquet"]).to_pandas())
+    raters = {d["dataset"]: d["rater"] for d in run["datasets"]}
+    facts = {(c["dataset"], c["base_model"]): c for c in run["cells"]}
+    cells = []
+    for dataset in study.datasets:
+        for model in study.base_models:
+            key = dataset.key, model.key
+            rows = {
+                (e["specification"], e["term"]): e
+                for e in estimates
+                if (e["dataset"], e["base_model"]) == key and e["measure"] == study.measures[0] and e["slice"] == "all"
+            }
+            status = next((r["status"] for r in rows.values() if r["status"] != "ok"), "ok") if rows else "not fitted"
+            cells.append(
+                Cell(
+                    dataset=dataset.key,
+                    base_model=model.key,
+                    rater=raters.get(dataset.key, UNKNOWN),
+                    status=status,
+                    rate=rows.get(("rate", "typicality"), {}),
+                    wilson=rows.get(("rate_wilson", "typicality"), {}),
+                    raw=rows.get(("bt", "typicality"), {}),
+                    length=rows.get(("bt_length", "typicality"), {}),
+                    facts=facts.get(key, {}),
+                )
+            )
+    return Content(
+        study=study,
+        run=run,
+        cells=cells,
+        planted=_planted(study, estimates),
+        estimates=estimates,
+        exclusions=exclusions,
+        failures=[s for s in run["stages"] if s["status"] != "ok"],
+    )
+
+
+def _rows(frame: pd.DataFrame) -> list[Row]:
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _planted(study: Study, estimates: list[Row]) -> list[Planted]:
+    """The planted α of simulated datasets beside `bt`, in the slice where it is what `bt` estimates and in all."""
+    alphas = {d.key: alpha for d in study.datasets if (alpha := getattr(d, "planted_alpha", None)) is not None}
+    return [
+        Planted(e["dataset"], e["base_model"], alphas[e["dataset"]], e["slice"], e)
+        for name in ("equal_quality", "all")
+        for e in estimates
+        if e["dataset"] in alphas
+        and e["measure"] == "mean_logprob"
+        and (e["specification"], e["term"], e["slice"]) == ("bt", "typicality", name)
+        and is_number(e["estimate"])
+    ]

@@ -1,0 +1,1 @@
+"""What runs when: the Prefect flow, the `typicality` command and the studies."""

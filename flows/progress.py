@@ -1,0 +1,96 @@
+"""Progress: a live bar in a terminal, plain lines elsewhere, and a progress artifact in Prefect."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+_LINE_EVERY = 10.0
+_ARTIFACT_EVERY = 5.0
+
+
+@dataclass
+class Ticker:
+    """Progress of one stage, towards a total where it is known."""
+
+    title: str
+    bar: Progress | None = None
+    task: TaskID | None = None
+    artifact: UUID | None = None
+    began: float = field(default_factory=time.monotonic)
+    _line: float = field(default_factory=time.monotonic)
+    _sent: float = 0.0
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """Show that `done` (of `total`) units are done."""
+        now = time.monotonic()
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=done, total=total)
+        elif total and now - self._line > _LINE_EVERY:
+            self._line = now
+            left = (now - self.began) * (total - done) / max(done, 1)
+            console.print(f"  {self.title}: {100 * done / total:.0f} %, about {left:.0f} s left", markup=False)
+        if self.artifact is not None and total and (now - self._sent > _ARTIFACT_EVERY or done >= total):
+            self._sent = now
+            _send(self.artifact, 100 * done / total)
+
+
+@contextmanager
+def stage(title: str, artifact_key: str | None = None) -> Iterator[Ticker]:
+    """Show one stage while it runs.
+
+    Parameters
+    ----------
+    title
+        What is being done.
+    artifact_key
+        Key of a Prefect progress artifact to keep up to date; none where it is None.
+    """
+    artifact = _open(artifact_key, title) if artifact_key else None
+    if not console.is_terminal:
+        console.print(f"{title} …", markup=False)
+        yield Ticker(title, artifact=artifact)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield Ticker(title, bar, bar.add_task(title, total=None), artifact)
+
+
+def done(title: str, detail: str, seconds: float, failed: bool = False) -> None:
+    """Say how a stage ended."""
+    mark = "✗" if failed else "✓"
+    style = "red" if failed else "green"
+    console.print(f"[{style}]{mark}[/] ", end="")
+    console.print(f"{title}: {detail} ({seconds:.1f} s)", markup=False)
+
+
+def _open(key: str, title: str) -> UUID | None:
+    from prefect.artifacts import create_progress_artifact
+    from prefect.exceptions import PrefectException
+
+    # Progress in Prefect is a convenience: a server that does not answer must not stop the work.
+    with suppress(PrefectException, OSError, RuntimeError):
+        made = create_progress_artifact(0.0, key=key, description=title)
+        return made if isinstance(made, UUID) else None
+    return None
+
+
+def _send(artifact: UUID, percent: float) -> None:
+    import httpx
+    from prefect.artifacts import update_progress_artifact
+    from prefect.exceptions import PrefectException
+
+    with suppress(PrefectException, OSError, RuntimeError, httpx.HTTPError):
+        update_progress_artifact(artifact, min(percent, 100.0))
