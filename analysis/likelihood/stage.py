@@ -266,7 +266,8 @@ def _score_shards(
     from analysis.likelihood.forward import batches, score_batch
 
     total = sum(len(j.encoded.ids) for j in jobs if j.key not in stored)
-    n_now = n_tokens = 0
+    n_tokens = 0
+    scored_now: set[str] = set()
     for shard in _shards(jobs):
         todo = [j for j in shard if j.key not in stored]
         rows: list[dict[str, Any]] = []
@@ -282,8 +283,8 @@ def _score_shards(
                 n_tokens += len(job.encoded.ids)
             tick(n_tokens, total)
         _write_shard(outputs, request, rows)
-        n_now += len(todo)
-    return n_now, n_tokens
+        scored_now |= {j.text_id for j in todo}
+    return sum(len(request.ids[t]) for t in scored_now - request.unscorable.keys()), n_tokens
 
 
 def _rows(job: _Job, total: float, entropy: float, device: str, request: _Request) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The third stage: one cell (a dataset under a base model) → `differences`, `estimates`, `exclusions`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,9 @@ def fit_specification(name: str, sample: Sample, reason: str | None = None) -> l
 def _rate(sample: Sample) -> Iterator[dict[str, Any]]:
     wins = np.where(sample.delta == 0, 0.5, ((sample.delta > 0) == sample.preferred_a).astype(float))
     try:
-        yield _row("rate", TYPICALITY, CLUSTERED, clustered_mean(wins, sample.clusters, null=0.5), sample.delta)
+        found = clustered_mean(wins, sample.clusters, null=0.5)
+        inside = replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+        yield _row("rate", TYPICALITY, CLUSTERED, inside, sample.delta)
     except NoEstimate as error:
         yield _row("rate", TYPICALITY, CLUSTERED, status=str(error))
     yield _row("rate_wilson", TYPICALITY, WILSON, wilson(float(wins.sum()), len(wins)), sample.delta)

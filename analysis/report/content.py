@@ -4,8 +4,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from analysis import tables
 from analysis.errors import StudyError
 from analysis.outputs import Outputs
@@ -15,6 +13,7 @@ from analysis.study import Study
 
 Row = dict[str, Any]
 UNKNOWN = "unknown"
+STAGES = ("preferences", "likelihood", "regression")
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,16 @@ class Content:
         """The headline measure."""
         return self.study.measures[0]
 
+    def wide(self) -> list[Row]:
+        """Estimates of the typicality term: one row a cell, measure and slice; `found` has them by specification."""
+        rows: dict[tuple[str, ...], Row] = {}
+        for e in self.estimates:
+            if e["term"] == "typicality":
+                keys = {k: e[k] for k in ("dataset", "base_model", "measure", "slice")}
+                row = rows.setdefault(tuple(keys.values()), {**keys, "n_comparisons": e["n_comparisons"], "found": {}})
+                row["found"][e["specification"]] = e
+        return list(rows.values())
+
 
 def latest_run(outputs: Outputs, study: str) -> str:
     """Id of the newest run of a study, preferring one of which not every cell failed.
@@ -91,8 +100,10 @@ def gather(outputs: Outputs, run_id: str) -> Content:
     run = run_row(outputs, run_id)
     study = Study.model_validate(json.loads(run["definition"]))
     kept = outputs.root / "runs" / run_id
-    estimates = _rows(tables.scan("estimates", [kept / "_estimates.parquet"]).to_pandas())
-    exclusions = _rows(tables.scan("exclusions", [kept / "_exclusions.parquet"]).to_pandas())
+    estimates: list[Row] = tables.scan("estimates", [kept / "_estimates.parquet"]).to_pylist()
+    exclusions: list[Row] = tables.scan("exclusions", [kept / "_exclusions.parquet"]).to_pylist()
+    order = [d.key for d in study.datasets]
+    exclusions.sort(key=lambda x: (STAGES.index(x["stage"]), order.index(x["dataset"])))
     raters = {d["dataset"]: d["rater"] for d in run["datasets"]}
     facts = {(c["dataset"], c["base_model"]): c for c in run["cells"]}
     cells = []
@@ -127,10 +138,6 @@ def gather(outputs: Outputs, run_id: str) -> Content:
         exclusions=exclusions,
         failures=[s for s in run["stages"] if s["status"] != "ok"],
     )
-
-
-def _rows(frame: pd.DataFrame) -> list[Row]:
-    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
 def _planted(study: Study, estimates: list[Row]) -> list[Planted]:

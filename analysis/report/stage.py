@@ -49,7 +49,8 @@ def report(outputs: Outputs, run_id: str) -> Report:
         "caveats": caveats(content),
         "measures": {name: MEASURES[name] for name in content.study.measures},
         "specifications": {name: SPECIFICATIONS[name] for name in content.study.specifications},
-        "typicality_rows": [e for e in content.estimates if e["term"] == "typicality"],
+        "wide": content.wide(),
+        "columns": list(dict.fromkeys(e["specification"] for e in content.estimates)),
         "command": _command(content),
     }
     for name in ("index.html", "report.md"):
