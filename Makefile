@@ -1,0 +1,44 @@
+# `make demo` and `make test` do everything on a fresh machine with Python 3.11 or later: environment, pinned install, work.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint check format dictionary demo-data clean
+
+demo: .venv/installed
+	$(BIN)/typicality run demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The data dictionary is made from the schemas; a test checks that it is up to date.
+dictionary: .venv/installed
+	$(BIN)/python -m analysis.dictionary > outputs/README.md
+
+demo-data: .venv/installed
+	$(BIN)/python data/demo/generate.py
+	$(BIN)/python data/demo/coverage.py
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "typicality needs Python 3.11 or later: make PYTHON=python3.12 …" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing into .venv (once) …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info
