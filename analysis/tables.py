@@ -97,8 +97,10 @@ def write_stream(path: Path, name: str, parts: Iterable[pa.Table]) -> int:
         pq.ParquetWriter(temporary, table(name).schema, compression="zstd") as writer,
     ):
         for part in parts:
-            n += part.num_rows
-            writer.write_table(part, row_group_size=ROW_GROUP)
+            # Some readers take the size of the first row group for their batch size, so none may be empty.
+            if part.num_rows:
+                n += part.num_rows
+                writer.write_table(part, row_group_size=ROW_GROUP)
     return n
 
 

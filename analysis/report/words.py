@@ -20,7 +20,7 @@ def number(value: Any, digits: int = 3) -> str:
     if value == 0:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    text = f"{value:.2e}" if decimals > 6 else f"{value:,.{decimals}f}"
+    text = f"{value:.{digits - 1}e}" if decimals > 6 else f"{value:,.{decimals}f}"
     return text.replace("-", "−")
 
 

@@ -48,7 +48,7 @@ def test_text_from_datasets_is_escaped(page: Page, folder):
     assert HOSTILE.split(" | ")[0] in page.text
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     assert "<script" not in markdown
-    assert "](javascript" not in markdown
+    assert not re.search(r"(?<!\\)\]\(javascript", markdown)
     row = next(line for line in markdown.splitlines() if "alert" in line)
     assert len(re.findall(r"(?<!\\)\|", row)) == 8
 
@@ -78,7 +78,7 @@ def test_exclusions_and_provenance_are_shown(page: Page, finished: Finished):
 def test_caveats_name_what_this_run_calls_for(page: Page):
     assert "graded: the labels come from a model" in page.text
     assert "tiny is small" in page.text
-    assert "graded under tiny: only 10 prompts" in page.text
+    assert re.search(r"graded under tiny: only \d+ prompts", page.text)
     assert "pairs: the labels come from a model" not in page.text
 
 
