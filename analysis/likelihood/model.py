@@ -11,8 +11,6 @@ from analysis.errors import CellError, one_line
 from analysis.ids import folder_sha256
 from analysis.study import BaseModelSpec
 
-_PARTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken")
-
 
 @dataclass(frozen=True)
 class Located:
@@ -45,7 +43,7 @@ def locate(spec: BaseModelSpec) -> Located:
     if spec.is_folder:
         folder = Path(spec.name)
         name = folder.name
-        revision = folder_sha256([p for part in _PARTS for p in folder.glob(part)], folder)
+        revision = folder_sha256([p for part in hub.MODEL_FILES for p in folder.glob(part)], folder)
     else:
         name = spec.name
         revision = hub.resolve("model", spec.name, spec.revision)

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from analysis.errors import CellError, StudyError
@@ -15,8 +15,9 @@ Reader = Callable[[Iterable[Mapping[str, Any]], str], Iterator[Judgement | Exclu
 class Entry:
     """One dataset of the catalogue.
 
-    `columns` maps each column that is read to its kind: `text`, `number` or `messages`. `read` turns rows and the
-    split's name into judgements. `parts` are folders of the repository (`data_dir`), one of which must be chosen.
+    `files` are patterns of the files to read, with {part} and {split} in them. `columns` maps each column that is read
+    to its kind: `text`, `number` or `messages`. `read` turns rows and the split's name into judgements. Where there are
+    `parts`, one must be chosen.
     """
 
     name: str
@@ -28,11 +29,11 @@ class Entry:
     size: str
     citation: str
     splits: tuple[str, ...]
+    files: tuple[str, ...]
     columns: Mapping[str, str]
     read: Reader
     parts: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
-    quality: tuple[str, ...] = field(default=())
 
     @property
     def default_split(self) -> str:

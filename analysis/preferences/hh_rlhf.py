@@ -45,6 +45,7 @@ ENTRY = Entry(
     citation="Bai et al. 2022, arXiv 2204.05862",
     parts=("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled"),
     splits=("train", "test"),
+    files=("{part}/{split}.jsonl.gz",),
     columns={"chosen": "text", "rejected": "text"},
     read=read,
     defects=(

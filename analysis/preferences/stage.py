@@ -118,8 +118,7 @@ def _open_own(spec: OwnDataset, tick: Callable[[int], None]) -> _Source:
         name = str(spec.hub)
         where, location = f"dataset {spec.key!r} ({name})", name
         revision = hub.resolve("dataset", name, spec.revision)
-        split = spec.load_split or hub.only_split(name, revision, spec.config, spec.data_dir)
-        raw = iter(hub.load_split(name, revision, split, spec.config, spec.data_dir))
+        raw = iter(hub.load_split(name, revision, spec.load_split, spec.config, spec.data_dir))
     rows = _Counted(with_columns(raw, own.columns(spec), where), tick)
     return _Source(location, revision, spec.rater, rows, own.read(rows, spec))
 
@@ -128,7 +127,8 @@ def _open_catalogue(spec: CatalogueDataset, tick: Callable[[int], None]) -> _Sou
     found = entry(spec.name)
     commit = hub.resolve("dataset", found.hub, spec.revision)
     split = spec.split or found.default_split
-    data = hub.load_split(found.hub, commit, split, data_dir=spec.part)
+    files = [pattern.format(part=spec.part, split=split) for pattern in found.files]
+    data = hub.load_files(found.hub, commit, files)
     check_columns(found.columns, data.features, f"dataset {spec.key!r} ({found.hub})")
     rows = _Counted(data.select_columns(list(found.columns)), tick)
     return _Source(found.hub, commit, found.rater, rows, found.read(rows, split))

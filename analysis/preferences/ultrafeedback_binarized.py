@@ -40,6 +40,7 @@ ENTRY = Entry(
     size="61,135 train_prefs, 2,000 test_prefs",
     citation="Cui et al. 2023, arXiv 2310.01377; Tunstall et al. 2023, arXiv 2310.16944",
     splits=("train_prefs", "test_prefs"),
+    files=("data/{split}-*.parquet",),
     columns={
         "chosen": "messages",
         "rejected": "messages",
