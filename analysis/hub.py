@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import CellError, one_line
+from analysis.errors import CellError, TypicalityError, one_line
 from analysis.ids import content_id
 from analysis.tables import write_text
 
@@ -85,7 +85,7 @@ def resolve(kind: str, name: str, revision: str) -> str:
             return cached
         if commit != revision:
             # The clients note down a branch's commit only where they are asked for the branch; we ask for the commit.
-            write_text(_cache(kind, name) / "refs" / revision, commit)
+            _note(_cache(kind, name) / "refs" / revision, commit)
         return commit
 
 
@@ -93,6 +93,13 @@ def _cache(kind: str, name: str) -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"{kind}s--{name.replace('/', '--')}"
+
+
+def _note(path: Path, text: str) -> None:
+    try:
+        write_text(path, text)
+    except TypicalityError as error:
+        raise CellError(f"the cache of downloads cannot be written: {path}; free some space or set HF_HOME") from error
 
 
 def _cached_commit(kind: str, name: str, revision: str) -> str | None:
@@ -127,7 +134,9 @@ def pull(kind: str, name: str, commit: str, patterns: Sequence[str]) -> tuple[Pa
         If they cannot be had, or none matches.
     """
     from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.utils import disable_progress_bars
 
+    disable_progress_bars()
     note = _cache(kind, name) / "complete" / f"{content_id(commit, *patterns)}.json"
     with explained(kind, name, commit):
         if note.is_file():
@@ -146,7 +155,7 @@ def pull(kind: str, name: str, commit: str, patterns: Sequence[str]) -> tuple[Pa
     missing = [f for f in files if not (folder / f).is_file()]
     if missing:
         raise CellError(f"the Hub did not deliver {missing[0]} of {kind} {name}; try again later")
-    write_text(note, json.dumps({"folder": str(folder), "files": files}))
+    _note(note, json.dumps({"folder": str(folder), "files": files}))
     return folder, files
 
 
@@ -199,12 +208,12 @@ def _builder(name: str, files: Sequence[str]) -> str:
     return kind
 
 
-def _load(name: str, commit: str, path: str, **options: Any) -> Any:
+def _load(dataset: str, commit: str, path: str, **options: Any) -> Any:
     import datasets
     from datasets import load_dataset
 
     datasets.disable_progress_bars()
-    with explained("dataset", name, commit), _loading(name):
+    with explained("dataset", dataset, commit), _loading(dataset):
         return load_dataset(path, **options)
 
 

@@ -104,6 +104,8 @@ class Outputs:
             self._apply(journal)
         for stale in (self.root / ".work").glob("*"):
             shutil.rmtree(stale, ignore_errors=True)
+        for torn in self.root.glob("*/.*.tmp"):
+            torn.unlink(missing_ok=True)
 
     def _apply(self, journal: Path) -> None:
         for source, target in json.loads(journal.read_text(encoding="utf-8")):

@@ -138,7 +138,11 @@ COMPARISONS = Table(
         _DATASET,
         _PROMPT,
         _COMPARISON,
-        Column("response_a", TEXT, "response_id of the one that stands first in the dataset"),
+        Column(
+            "response_a",
+            TEXT,
+            "response_id of one: the first in a row of pairs; of ratings and ranks, the one whose text sorts first",
+        ),
         Column("response_b", TEXT, "response_id of the other"),
         Column("preference", TEXT, "which was preferred: a, b or tie"),
         _optional("strength", REAL, "how strongly, never negative", "the dataset's own scale"),

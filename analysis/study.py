@@ -41,7 +41,7 @@ class BaseModelSpec(BaseModel):
     @property
     def is_folder(self) -> bool:
         """Whether `name` is a path rather than a Hub id `org/name`."""
-        return self.name.startswith(("/", "./", "../", "~")) or Path(self.name).is_dir()
+        return self.name.startswith(("/", "./", "../", "~"))
 
 
 class Study(BaseModel):
@@ -123,11 +123,12 @@ SLICE_COLUMNS = ("split", "language", "domain", "source", "annotator", "rater")
 
 
 def _pick(specs: tuple[Any, ...], names: tuple[str, ...], what: str, study: str) -> tuple[Any, ...]:
-    known = {s.key: s for s in specs} | {s.name: s for s in specs}
+    wanted: list[Any] = []
     for name in names:
-        if name not in known:
+        found = [s for s in specs if s.key == name] or [s for s in specs if s.name == name]
+        if not found:
             raise StudyError(f"study {study!r} has no {what} {name!r}; it has {', '.join(s.key for s in specs)}")
-    wanted = [known[name] for name in names]
+        wanted += found
     return tuple(s for s in specs if s in wanted) if names else specs
 
 
@@ -140,7 +141,7 @@ def load(path: Path) -> Study:
         If the file cannot be read or anything in it is wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise StudyError(f"cannot read the study file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -182,7 +183,7 @@ def _resolved(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     def absolute(entry: Any, key: str, is_path: bool) -> Any:
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not is_path:
             return entry
-        return {**entry, key: str((folder / Path(entry[key]).expanduser()).resolve())}
+        return {**entry, key: _absolute(entry[key], folder)}
 
     for entry_key, key in (("datasets", "path"), ("base_models", "name")):
         entries = out.get(entry_key)
@@ -191,9 +192,19 @@ def _resolved(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     return out
 
 
+def _absolute(path: str, folder: Path) -> str:
+    """A path as taken from a folder; as it is where it can be no path (nobody's home, a null character)."""
+    try:
+        return str((folder / Path(path).expanduser()).resolve())
+    except (RuntimeError, ValueError):
+        return path
+
+
 def _looks_like_folder(entry: Any, folder: Path) -> bool:
     name = entry.get("name") if isinstance(entry, dict) else None
-    return isinstance(name, str) and (name.startswith(("/", "./", "../", "~")) or (folder / name).is_dir())
+    if not isinstance(name, str) or not name:
+        return False
+    return name.startswith(("/", "./", "../", "~")) or Path(_absolute(name, folder)).is_dir()
 
 
 def _sentence(error: ValidationError, values: dict[str, Any]) -> str:
@@ -205,7 +216,7 @@ def _sentence(error: ValidationError, values: dict[str, Any]) -> str:
         place += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if place else ''}{part}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        known = _keys(where)
+        known = _keys(first["loc"])
         close = difflib.get_close_matches(str(where[-1]), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(known)}"
         message = f"is not a key here; {hint}"
@@ -219,9 +230,7 @@ def _sentence(error: ValidationError, values: dict[str, Any]) -> str:
     return f"{place + ': ' if place else ''}{message}{f' (and {rest} more)' if rest else ''}"
 
 
-def _keys(where: list[Any]) -> list[str]:
-    models: dict[Any, list[type[BaseModel]]] = {
-        "datasets": [CatalogueDataset, OwnDataset],
-        "base_models": [BaseModelSpec],
-    }
-    return [name for model in models.get(where[0], [Study]) for name in model.model_fields]
+def _keys(where: tuple[Any, ...]) -> list[str]:
+    kinds: dict[Any, type[BaseModel]] = {"catalogue": CatalogueDataset, "own": OwnDataset, "base_models": BaseModelSpec}
+    model = next((kinds[part] for part in where if part in kinds), Study)
+    return list(model.model_fields)

@@ -48,7 +48,7 @@ def run(
     for sentence in outcome.failures:
         click.echo(f"typicality: {sentence}", err=True)
     click.echo(outcome.report.headline)
-    click.echo(f"Report: {outcome.report.html}")
+    click.echo(f"Report: {outcome.report.html.absolute()}")
     return FAILED if outcome.failures else DONE
 
 
@@ -90,7 +90,7 @@ def report(study: str, outputs: Path) -> int:
     folder = Outputs(outputs)
     made = render(folder, latest_run(folder, name))
     click.echo(made.headline)
-    click.echo(f"Report: {made.html}")
+    click.echo(f"Report: {made.html.absolute()}")
     return DONE
 
 

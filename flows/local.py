@@ -3,9 +3,15 @@
 from contextlib import AbstractContextManager, nullcontext
 
 import httpx
-from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.exceptions import PrefectException, TerminationSignal
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    get_current_settings,
+    temporary_settings,
+)
 
-from analysis.errors import TypicalityError
+from analysis.errors import TypicalityError, one_line
 from flows.parameters import RunParameters
 from flows.progress import console
 from flows.run import Outcome, run_study
@@ -19,8 +25,16 @@ def run_here(parameters: RunParameters) -> Outcome:
     TypicalityError
         If the run ended without a report.
     """
-    with _server():
-        state = run_study(parameters, return_state=True)
+    try:
+        with _server():
+            state = run_study(parameters, return_state=True)
+    except (httpx.HTTPError, PrefectException) as error:
+        # A signal from the terminal ends the temporary server too, and Prefect then fails to tell it so.
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
+        raise TypicalityError(
+            f"the Prefect server went away: {one_line(error)}; run again: what was scored is kept"
+        ) from error
     outcome = state.result(raise_on_failure=False)
     if isinstance(outcome, Outcome):
         return outcome
@@ -29,14 +43,28 @@ def run_here(parameters: RunParameters) -> Outcome:
     raise TypicalityError(state.message or "the run ended without a report")
 
 
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether a signal stands somewhere behind an error."""
+    while error is not None:
+        if isinstance(error, (KeyboardInterrupt, TerminationSignal)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _server() -> AbstractContextManager[object]:
     """Leave the configured server out where it does not answer, and say so."""
     url = get_current_settings().api.url
     if url is None:
-        return nullcontext()
+        return _alone()
     try:
         httpx.get(f"{url.rstrip('/')}/health", timeout=5).raise_for_status()
     except httpx.HTTPError:
         console.print(f"no Prefect server answers at {url}; running without it", markup=False)
-        return temporary_settings(updates={PREFECT_API_URL: None})
+        return _alone()
     return nullcontext()
+
+
+def _alone() -> AbstractContextManager[object]:
+    """Prefect with a temporary server of its own, which needs no log lines."""
+    return temporary_settings(updates={PREFECT_API_URL: None, PREFECT_LOGGING_TO_API_ENABLED: False})

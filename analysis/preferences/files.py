@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -45,7 +46,7 @@ def rows_of(path: Path) -> Iterator[Row]:
             yield from _json_lines(file, path) if kind == "jsonl" else _delimited(file, path, kind)
     except UnicodeDecodeError as error:
         raise CellError(f"{path} is not UTF-8 text: save it as UTF-8") from error
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise CellError(f"cannot read {path}: {one_line(error)}") from error
 
 
@@ -61,7 +62,7 @@ def _json_lines(file: IO[str], path: Path) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CellError(f"{path}, line {number}: not valid JSON: {one_line(error)}") from error
         if not isinstance(row, dict):
             raise CellError(f"{path}, line {number}: not a JSON object")
@@ -72,12 +73,15 @@ def _delimited(file: IO[str], path: Path, kind: str) -> Iterator[Row]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     reader = csv.DictReader(file, delimiter="\t" if kind == "tsv" else ",", strict=True)
     try:
+        names = reader.fieldnames or []
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise CellError(f"{path} has two columns called {min(twice)!r}; rename one of them")
         for row in reader:
             if None in row or None in row.values():
                 raise CellError(f"{path}, line {reader.line_num}: it has another number of fields than the header")
             yield row
     except csv.Error as error:
-        raise CellError(f"{path}, line {reader.line_num}: {one_line(error)}") from error
+        raise CellError(f"{path}, line {reader.reader.line_num}: {one_line(error)}") from error
 
 
 def with_columns(rows: Iterable[Row], columns: Iterable[str], where: str) -> Iterator[Row]:

@@ -94,6 +94,8 @@ def _chosen_rejected(
         prompt = _prompt(row, spec.prompt, where)
         pair = Response(chosen, **sides[0]), Response(rejected, **sides[1])
         return checked_pair(Judgement(where, prompt, *pair, "a", **details))
+    if chosen is None or rejected is None:
+        raise _Missing("a response is missing")
     a, b = messages(chosen), messages(rejected)
     if spec.prompt is not None and a and b:
         prompt = _prompt(row, spec.prompt, where)
@@ -143,6 +145,9 @@ def _nested(rows: Iterable[Row], spec: OwnDataset) -> Iterator[tuple[Prompt, Gra
     for i, row in enumerate(rows):
         where = f"row {i}"
         texts, ranks = row.get(str(spec.responses)), row.get(str(spec.ranks))
+        if texts is None or ranks is None:
+            yield Excluded("row", f"{spec.responses if texts is None else spec.ranks} is missing", where)
+            continue
         if not isinstance(texts, list) or not isinstance(ranks, list):
             raise CellError(f"{where}: {spec.responses!r} and {spec.ranks!r} must both hold lists")
         try:
@@ -177,7 +182,7 @@ def _grouped(found: Iterable[tuple[Prompt, Graded] | Excluded], spec: OwnDataset
             yield Excluded("response", EMPTY.replace("a response", "the response"), graded.row)
         groups.setdefault(prompt, []).append(graded)
     for prompt, responses in groups.items():
-        yield from pairs_within(prompt, responses, spec.ties, strengths=spec.shape == "graded")
+        yield from pairs_within(prompt, responses, spec.ties or "drop", strengths=spec.shape == "graded")
 
 
 def _context(row: Row, spec: OwnDataset) -> Context:
@@ -227,6 +232,8 @@ def _number(row: Row, column: str, where: str) -> float:
         raise _Missing(f"{column} is missing")
     try:
         number = float({"true": "1", "false": "0"}.get(str(value).strip().lower(), value))  # type: ignore[arg-type]
+    except OverflowError as error:
+        raise _Missing(f"{column} is not finite") from error
     except (TypeError, ValueError) as error:
         raise CellError(f"{where}: column {column!r} should hold numbers, but it holds {_shown(value)}") from error
     if not math.isfinite(number):

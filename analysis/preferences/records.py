@@ -1,7 +1,7 @@
 """What every dataset is read into, and the checks that all of them share."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
@@ -20,21 +20,24 @@ Prompt = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response, with what the dataset says of it."""
+    """One response, with what the dataset says of it; `context` where it is the response's own, not the judgement's."""
 
     text: str
     source: str | None = None
     ratings: tuple[tuple[str, float], ...] = ()
+    context: "Context | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What holds for both responses of a judgement."""
 
     split: str | None = None
     language: str | None = None
     domain: str | None = None
     annotator: str | None = None
+
+
+NOTHING_SAID = Context()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Judgement:
     b: Response
     preference: Preference
     strength: float | None = None
-    context: Context = Context()
+    context: Context = NOTHING_SAID
     quality: tuple[tuple[str, float, float], ...] = ()
 
 
@@ -91,7 +94,7 @@ class Graded:
     row: str
     response: Response
     outcome: float
-    context: Context = Context()
+    context: Context = NOTHING_SAID
     quality: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -109,7 +112,8 @@ def pairs_within(
     strengths
         Whether the difference in outcome is a strength (ratings) or only an order (ranks).
     """
-    for x, y in combinations(responses, 2):
+    # Sorted, so that the order of rows decides nothing.
+    for x, y in combinations(sorted(responses, key=lambda r: r.response.text), 2):
         where = f"{x.row} and {y.row}"
         if x.outcome == y.outcome and ties == "drop":
             yield Excluded("comparison", EQUAL_OUTCOME, where)
@@ -121,13 +125,18 @@ def pairs_within(
             yield Judgement(
                 row=where,
                 prompt=prompt,
-                a=x.response,
-                b=y.response,
+                a=replace(x.response, context=x.context),
+                b=replace(y.response, context=y.context),
                 preference="tie" if x.outcome == y.outcome else "a" if x.outcome > y.outcome else "b",
                 strength=abs(x.outcome - y.outcome) if strengths else None,
-                context=x.context,
+                context=_shared(x.context, y.context),
                 quality=tuple((name, x.quality[name], y.quality[name]) for name in x.quality),
             )
+
+
+def _shared(x: Context, y: Context) -> Context:
+    """What is the same for both."""
+    return Context(*(a if a == b else None for a, b in zip(x, y, strict=True)))
 
 
 def messages(value: Any) -> Prompt | None:

@@ -68,7 +68,7 @@ class OwnDataset(BaseModel):
     shape: Literal["pairs", "graded", "ranked"]
     rater: Rater
     limit: Limit | None = None
-    ties: Literal["drop", "keep"] = "drop"
+    ties: Literal["drop", "keep"] | None = None
     order_known: bool = False
     planted_alpha: float | None = None
 
@@ -123,6 +123,10 @@ class OwnDataset(BaseModel):
         binary = self.chosen is not None or self.rejected is not None
         if binary:
             self._need("chosen", "rejected")
+            if self.order_known:
+                raise ValueError(
+                    "order_known does not belong to chosen and rejected: the chosen one always comes first"
+                )
             self._refuse("response_a", "response_b", "preference", "values", "positive")
         else:
             self._need("prompt", "response_a", "response_b", "preference")
@@ -131,7 +135,7 @@ class OwnDataset(BaseModel):
                     'say how to read preference: either values = { "1" = "a", "2" = "b", "0" = "tie" } or, '
                     'for a signed number, positive = "a" or "b"'
                 )
-        self._refuse("response", "responses", "outcome", "rank", "ranks", "source", "quality")
+        self._refuse("response", "responses", "outcome", "rank", "ranks", "source", "quality", "ties")
         if len(self.quality_a) != len(self.quality_b):
             raise ValueError("quality_a and quality_b must name the same number of columns, in the same order")
 
@@ -172,7 +176,8 @@ def canonical(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip()
+    text = str(value).strip()
+    return text.lower() if text in ("True", "False") else text
 
 
 def _kind(value: Any) -> str:

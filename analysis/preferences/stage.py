@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.dataset as ds
 
 from analysis import hub, tables
-from analysis.errors import CellError
+from analysis.errors import CellError, one_line
 from analysis.exclusions import Tally
 from analysis.ids import content_id, file_sha256
 from analysis.outputs import Outputs
@@ -21,6 +21,7 @@ from analysis.preferences.records import Excluded, Judgement, Prompt, Response
 from analysis.preferences.spec import CatalogueDataset, OwnDataset
 
 Row = Mapping[str, Any]
+Unit = Literal["row", "comparison"]
 Items = Iterator[Judgement | Excluded]
 
 
@@ -89,15 +90,15 @@ def fetch(
     """
     source = _open_own(spec, tick) if isinstance(spec, OwnDataset) else _open_catalogue(spec, tick)
     tally = Tally(study, spec.key, "preferences")
+    unit: Unit = "row" if not isinstance(spec, OwnDataset) or spec.shape == "pairs" else "comparison"
     judgements: list[Judgement] = []
     for item in source.items:
-        kept = _storable(item)
+        kept = _storable(item, unit)
         if isinstance(kept, Excluded):
             tally.add(kept.unit, kept.reason, kept.row, kept.n)
         else:
             judgements.append(kept)
     if spec.limit is not None:
-        unit = "row" if not isinstance(spec, OwnDataset) or spec.shape == "pairs" else "comparison"
         judgements = _sample(judgements, spec.limit, seed, unit, tally)
     if not judgements:
         raise CellError(f"dataset {spec.key!r} holds no comparison: {tally.summary() or 'it is empty'}")
@@ -113,7 +114,10 @@ def _open_own(spec: OwnDataset, tick: Callable[[int], None]) -> _Source:
     if spec.path is not None:
         path = Path(spec.path)
         where, location = f"dataset {spec.key!r} ({path.name})", path.name
-        raw, revision = rows_of(path), file_sha256(path)
+        try:
+            raw, revision = rows_of(path), file_sha256(path)
+        except OSError as error:
+            raise CellError(f"cannot read {path}: {one_line(error)}") from error
     else:
         name = str(spec.hub)
         where, location = f"dataset {spec.key!r} ({name})", name
@@ -134,15 +138,26 @@ def _open_catalogue(spec: CatalogueDataset, tick: Callable[[int], None]) -> _Sou
     return _Source(found.hub, commit, found.rater, rows, found.read(rows, split))
 
 
-def _storable(item: Judgement | Excluded) -> Judgement | Excluded:
+def _storable(item: Judgement | Excluded, unit: Unit) -> Judgement | Excluded:
     """The item, or its exclusion where its text holds lone surrogates, which no file can store."""
     if isinstance(item, Judgement):
         try:
-            for text in (item.a.text, item.b.text, *(m.content for m in item.prompt)):
+            for text in _texts(item):
                 text.encode()
         except UnicodeEncodeError:
-            return Excluded("row", "the text is not valid Unicode", item.row)
+            return Excluded(unit, "the text is not valid Unicode", item.row)
     return item
+
+
+def _texts(item: Judgement) -> Iterator[str]:
+    """Everything in a judgement that is stored as text."""
+    for message in item.prompt:
+        yield from message
+    for side in (item.a, item.b):
+        yield side.text
+        told = (side.source, *(side.context or ()))
+        yield from (text for text in told if text is not None)
+    yield from (text for text in item.context if text is not None)
 
 
 def _sample(judgements: list[Judgement], limit: int, seed: int, unit: str, tally: Tally) -> list[Judgement]:
@@ -164,7 +179,7 @@ def prompt_id(prompt: Prompt) -> str:
 
 
 def _response_row(prompt: Prompt, key: str, response: Response, judgement: Judgement) -> dict[str, Any]:
-    context = judgement.context
+    context = response.context or judgement.context
     told = (response.source, context.split, context.language, context.domain)
     ratings = [f"{name}={value!r}" for name, value in response.ratings]
     text_id = content_id(key, response.text)
@@ -243,10 +258,10 @@ def _identify(comparisons: list[dict[str, Any]]) -> None:
     comparisons.sort(key=lambda row: str(row["comparison_id"]))
 
 
-def _said(row: dict[str, Any], first: str) -> tuple[str, float]:
+def _said(row: dict[str, Any], first: str) -> tuple[str, float, bool]:
     swapped = {"a": "b", "b": "a", "tie": "tie"}
     preference = row["preference"] if row["response_a"] == first else swapped[row["preference"]]
-    return preference, -1.0 if row["strength"] is None else row["strength"]
+    return preference, -1.0 if row["strength"] is None else row["strength"], row["response_a"] == first
 
 
 def _add_missing(name: str, outputs: Outputs, rows: dict[str, dict[str, Any]]) -> None:

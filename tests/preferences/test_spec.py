@@ -1,0 +1,152 @@
+"""What a study may say of a dataset, and the sentence for each thing it may not."""
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from analysis.errors import StudyError
+from analysis.preferences.spec import CatalogueDataset, DatasetSpec, OwnDataset, canonical
+from tests.preferences.made import BINARY, GRADED, NESTED, PAIRS, RANKED, own
+
+SIGNED = {**PAIRS, "values": None, "positive": "b"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1, "1"),
+        (1.0, "1"),
+        ("1", "1"),
+        (" 1 ", "1"),
+        (-0.0, "0"),
+        (1.5, "1.5"),
+        (True, "true"),
+        (False, "false"),
+        ("true", "true"),
+        ("True", "true"),  # how pandas writes it to CSV
+        ("A", "A"),
+        ("007", "007"),
+        ("1e5", "1e5"),
+    ],
+)
+def test_a_label_is_one_value_however_it_was_stored(value: Any, text: str) -> None:
+    assert canonical(value) == text
+
+
+@pytest.mark.parametrize("shape", [PAIRS, SIGNED, BINARY, {**BINARY, "prompt": "p"}, GRADED, RANKED, NESTED])
+def test_every_shape_has_its_columns(shape: dict[str, Any]) -> None:
+    assert own(shape).key == "made"
+    assert own(shape, label="mine").key == "mine"
+    own(shape, path=None, hub="org/name", revision="v1", config="c", data_dir="d", load_split="train")
+
+
+def test_what_may_be_added_to_each_shape() -> None:
+    everywhere = {"annotator": "n", "split": "s", "language": "l", "domain": "d", "limit": 3}
+    own(
+        PAIRS,
+        source_a="x",
+        source_b="y",
+        strength="z",
+        quality_a=["q"],
+        quality_b=["r"],
+        order_known=True,
+        **everywhere,
+    )
+    own(BINARY, source_a="x", source_b="y", strength="z", **everywhere)
+    own(GRADED, source="x", quality=["q"], ties="keep", **everywhere)
+    own(RANKED, source="x", ties="keep", **everywhere)
+    own(NESTED, ties="keep", **everywhere)
+    own(GRADED, rater="simulated", planted_alpha=0.5)
+
+
+BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("no file", PAIRS, {"path": None}, "give either path"),
+    ("file and Hub", PAIRS, {"path": "x.csv", "hub": "org/name"}, "give either path"),
+    ("revision of a file", PAIRS, {"revision": "v1"}, "belong to data on the Hub"),
+    ("data_dir of a file", PAIRS, {"data_dir": "x"}, "belong to data on the Hub"),
+    ("load_split of a file", PAIRS, {"load_split": "train"}, "belong to data on the Hub"),
+    ("planted bias in people", PAIRS, {"planted_alpha": 0.5}, "planted_alpha belongs to simulated data"),
+    ("planted bias of zero", PAIRS, {"planted_alpha": 0.0}, "planted_alpha belongs to simulated data"),
+    ("no prompt", PAIRS, {"prompt": None}, "prompt is missing"),
+    ("no second response", PAIRS, {"response_b": None}, "response_b is missing"),
+    ("no preference", PAIRS, {"preference": None}, "preference is missing"),
+    ("preference not explained", PAIRS, {"values": None}, "say how to read preference"),
+    ("preference explained twice", PAIRS, {"positive": "a"}, "say how to read preference"),
+    ("chosen alone", BINARY, {"rejected": None}, "rejected is missing"),
+    ("chosen and a preference", BINARY, {"preference": "p"}, "preference does not belong to shape 'pairs'"),
+    ("chosen and a response", BINARY, {"response_a": "p"}, "response_a does not belong"),
+    ("pairs with an outcome", PAIRS, {"outcome": "o"}, "outcome does not belong"),
+    ("pairs with one source", PAIRS, {"source": "o"}, "source does not belong"),
+    ("pairs with one quality", PAIRS, {"quality": ["o"]}, "quality does not belong"),
+    ("quality of one side", PAIRS, {"quality_a": ["o"]}, "quality_a and quality_b must name the same number"),
+    ("no outcome", GRADED, {"outcome": None}, "outcome is missing"),
+    ("no response", GRADED, {"response": None}, "response is missing"),
+    ("graded with a strength", GRADED, {"strength": "s"}, "strength does not belong to shape 'graded'"),
+    ("graded with a rank", GRADED, {"rank": "s"}, "rank does not belong"),
+    ("graded with chosen", GRADED, {"chosen": "s"}, "chosen does not belong"),
+    ("outcome as its own control", GRADED, {"quality": ["rating"]}, "'rating' is the outcome"),
+    ("no rank", RANKED, {"rank": None}, "rank is missing"),
+    ("ranked with an outcome", RANKED, {"outcome": "o"}, "outcome does not belong to shape 'ranked'"),
+    ("nested without ranks", NESTED, {"ranks": None}, "ranks is missing"),
+    ("nested with a rank", NESTED, {"rank": "r"}, "rank does not belong"),
+    ("nested with a source", NESTED, {"source": "r"}, "source does not belong"),
+    ("another shape", PAIRS, {"shape": "list"}, "'pairs', 'graded' or 'ranked'"),
+    ("another rater", PAIRS, {"rater": "cat"}, "'human', 'ai', 'mixed' or 'simulated'"),
+    ("another value", PAIRS, {"values": {"1": "first"}}, "'a', 'b' or 'tie'"),
+    ("no limit at all", PAIRS, {"limit": 0}, "greater than or equal to 1"),
+    ("unknown key", PAIRS, {"promt": "x"}, "Extra inputs are not permitted"),
+    ("a label for a path", PAIRS, {"label": "../x"}, "should match pattern"),
+    ("an empty label", PAIRS, {"label": ""}, "should match pattern"),
+]
+
+
+@pytest.mark.parametrize(("shape", "change", "said"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_what_may_not_be_said(shape: dict[str, Any], change: dict[str, Any], said: str) -> None:
+    values = {"name": "made", "rater": "human", "path": "rows.jsonl", **shape, **change}
+    with pytest.raises(ValidationError) as caught:
+        OwnDataset(**{k: v for k, v in values.items() if v is not None})
+    assert said in caught.value.errors()[0]["msg"]
+
+
+def test_chosen_comes_first_so_its_order_is_nothing_raters_saw() -> None:
+    with pytest.raises(ValidationError, match="order_known"):
+        own(BINARY, order_known=True)
+
+
+def test_the_values_of_a_preference_are_compared_as_text() -> None:
+    assert own(PAIRS, values={1: "a", 2.0: "b", False: "tie"}).values == {"1": "a", "2": "b", "false": "tie"}
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({"name": "hh-rlhf", "part": "harmless-base"}, CatalogueDataset),
+        ({"name": "x", "rater": "human", "path": "r.csv", **GRADED}, OwnDataset),
+        ({"name": "x", "rater": "human", "hub": "org/name", **GRADED}, OwnDataset),
+    ],
+)
+def test_which_kind_an_entry_is(values: dict[str, Any], kind: type) -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(DatasetSpec)
+    assert isinstance(adapter.validate_python(values), kind)
+    made = adapter.validate_python(values)
+    assert adapter.validate_python(made) == made
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"name": "hh-rhlf"}, "did you mean hh-rlhf"),
+        ({"name": "zzz"}, "it has hh-rlhf"),
+        ({"name": "hh-rlhf"}, "part is missing; choose one of harmless-base, helpful-base"),
+        ({"name": "hh-rlhf", "part": "harmful"}, "there is no part 'harmful'; it has harmless-base"),
+        ({"name": "hh-rlhf", "part": "helpful-base", "split": "dev"}, "there is no split 'dev'; it has train, test"),
+        ({"name": "ultrafeedback-binarized", "part": "x"}, "it has no parts"),
+        ({"name": "ultrafeedback-binarized", "split": "train"}, "it has train_prefs, test_prefs"),
+    ],
+)
+def test_options_are_checked_against_the_catalogue(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        CatalogueDataset(**values).check()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

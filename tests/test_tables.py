@@ -1,0 +1,266 @@
+"""Tables: declared once, the same on disk, and never seen half-written."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis import tables
+from analysis.errors import TypicalityError
+from analysis.schemas import TABLES, Table
+
+EVERY = pytest.mark.parametrize("declared", TABLES.values(), ids=TABLES)
+
+
+def filled(declared: Table, **values: Any) -> dict[str, Any]:
+    """A row with something in every column that needs it."""
+
+    def value(kind: pa.DataType) -> Any:
+        if pa.types.is_string(kind):
+            return "x"
+        if pa.types.is_list(kind):
+            return []
+        if pa.types.is_timestamp(kind):
+            return pd.Timestamp("2026-01-01", tz="UTC")
+        return {pa.bool_(): True, pa.int64(): 1, pa.float64(): 0.5}[kind]
+
+    return {c.name: value(c.type) for c in declared.columns if not c.nullable} | values
+
+
+@EVERY
+def test_every_column_says_what_it_is(declared: Table) -> None:
+    names = [c.name for c in declared.columns]
+    assert len(set(names)) == len(names)
+    assert declared.row
+    assert all(c.description for c in declared.columns)
+
+
+@EVERY
+def test_descriptions_and_units_survive_the_disk(tmp_path: Path, declared: Table) -> None:
+    path = tmp_path / "t.parquet"
+    tables.write(path, declared.name, [filled(declared)])
+    found = pq.read_schema(path)
+    assert found.equals(declared.schema, check_metadata=False)
+    for column in declared.columns:
+        field = found.field(column.name)
+        assert field.metadata[b"description"].decode() == column.description
+        assert field.metadata[b"unit"].decode() == column.unit
+        assert field.nullable == column.nullable
+    assert found.metadata[b"table"].decode() == declared.name
+    assert found.metadata[b"row"].decode() == declared.row
+
+
+def test_units_survive_the_disk_by_every_way_of_writing(tmp_path: Path) -> None:
+    rows = [filled(TABLES["features"])]
+    tables.write(tmp_path / "1.parquet", "features", rows)
+    tables.write(tmp_path / "2.parquet", "features", pd.DataFrame(rows))
+    tables.write(tmp_path / "3.parquet", "features", tables.to_arrow("features", rows))
+    tables.write_stream(tmp_path / "4.parquet", "features", [tables.to_arrow("features", rows)])
+    schemas = [pq.read_schema(tmp_path / f"{i}.parquet") for i in (1, 2, 3, 4)]
+    assert all(schema.equals(TABLES["features"].schema, check_metadata=True) for schema in schemas)
+
+
+@EVERY
+def test_a_null_where_none_may_be_is_refused(declared: Table) -> None:
+    for column in declared.columns:
+        row = filled(declared, **{column.name: None})
+        if column.nullable:
+            tables.to_arrow(declared.name, [row])
+        else:
+            with pytest.raises(ValueError, match=f"column '{column.name}' of table '{declared.name}' holds 1 nulls"):
+                tables.to_arrow(declared.name, [row])
+
+
+def test_a_column_left_out_is_null() -> None:
+    with pytest.raises(ValueError, match="'response_id' of table 'features' holds 1 nulls"):
+        tables.to_arrow("features", [{"n_words": 1}])
+
+
+def test_nan_is_a_number_in_rows_and_missing_in_a_frame() -> None:
+    row = filled(TABLES["differences"], difference=float("nan"), agrees=None)
+    assert tables.to_arrow("differences", [row])["difference"].null_count == 0
+    with pytest.raises(ValueError, match="difference"):
+        tables.to_arrow("differences", pd.DataFrame([row]))
+
+
+def test_a_value_of_another_type_is_refused(tmp_path: Path) -> None:
+    row = filled(TABLES["features"], n_words="many")
+    for rows in ([row], pd.DataFrame([row])):
+        with pytest.raises((ValueError, TypeError)):
+            tables.write(tmp_path / "t.parquet", "features", rows)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_table_lists_those_there_are() -> None:
+    with pytest.raises(ValueError, match="there is no table 'answers'; the tables are responses, features, scores"):
+        tables.read("answers", "outputs")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "strength": st.none() | st.floats(allow_nan=False),
+                "annotator": st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+                "order_known": st.booleans(),
+                "quality": st.lists(
+                    st.fixed_dictionaries({"name": st.text("ab"), "a": st.floats(0, 1), "b": st.floats(0, 1)})
+                ),
+            }
+        )
+    )
+)
+def test_rows_come_back_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, told: list[dict[str, Any]]
+) -> None:
+    rows = [filled(TABLES["comparisons"], **row) for row in told]
+    path = tmp_path_factory.mktemp("rows") / "t.parquet"
+    tables.write(path, "comparisons", rows)
+    found = pq.read_table(path).select(list(filled(TABLES["comparisons"], strength=0, annotator=0)))
+    assert found.to_pylist() == [{name: row[name] for name in found.column_names} for row in rows]
+
+
+# Writing.
+
+
+def test_a_folder_is_made_where_needed(tmp_path: Path) -> None:
+    tables.write_text(tmp_path / "a" / "b" / "c.txt", "né")
+    assert (tmp_path / "a" / "b" / "c.txt").read_text(encoding="utf-8") == "né"
+
+
+def test_no_reader_sees_a_file_before_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "features" / "x.parquet"
+    tables.write(path, "features", [filled(TABLES["features"], n_words=1)])
+    before = path.read_bytes()
+    with tables.atomic_path(path) as temporary:
+        temporary.write_bytes(b"half")
+        assert path.read_bytes() == before
+        assert tables.files("features", tmp_path) == [path]
+        assert len(pd.read_parquet(tmp_path / "features")) == 1
+        tables.write(temporary, "features", [filled(TABLES["features"], n_words=2)] * 2)
+    assert len(tables.read("features", tmp_path)) == 2
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt()])
+def test_an_error_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("before", encoding="utf-8")
+    with pytest.raises(type(error)), tables.atomic_path(path) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        raise error
+    assert path.read_text(encoding="utf-8") == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _full(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def one_sentence(error: TypicalityError, path: Path) -> None:
+    text = str(error)
+    assert str(path) in text
+    assert "No space left on device" in text
+    assert "\n" not in text
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    with pytest.raises(TypicalityError) as caught, tables.atomic_path(path) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        _full()
+    one_sentence(caught.value, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fails", ["os.fsync", "os.replace"])
+def test_a_disk_that_fills_up_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    monkeypatch.setattr(fails, _full)
+    path = tmp_path / "x.txt"
+    with pytest.raises(TypicalityError) as caught:
+        tables.write_text(path, "x")
+    one_sentence(caught.value, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_a_table_is_streamed(tmp_path: Path) -> None:
+    def parts() -> Any:
+        yield tables.to_arrow("features", [filled(TABLES["features"])])
+        _full()
+
+    path = tmp_path / "x.parquet"
+    with pytest.raises(TypicalityError) as caught:
+        tables.write_stream(path, "features", parts())
+    one_sentence(caught.value, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_below_a_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TypicalityError, match=r"cannot write .*--outputs"):
+        tables.write_text(tmp_path / "file" / "x.txt", "x")
+
+
+def test_a_stream_says_how_many_rows_it_wrote(tmp_path: Path) -> None:
+    part = tables.to_arrow("features", [filled(TABLES["features"])] * 3)
+    assert tables.write_stream(tmp_path / "x.parquet", "features", [part, part]) == 6
+    assert tables.write_stream(tmp_path / "y.parquet", "features", []) == 0
+    assert pq.read_metadata(tmp_path / "x.parquet").num_rows == 6
+    assert pq.read_schema(tmp_path / "y.parquet").names == [c.name for c in TABLES["features"].columns]
+
+
+# Reading.
+
+
+@EVERY
+def test_nothing_written_yet_is_an_empty_frame_with_its_columns(tmp_path: Path, declared: Table) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        found = tables.read(declared.name, folder)
+        assert len(found) == 0
+        assert list(found.columns) == [c.name for c in declared.columns]
+    assert list(tables.read(declared.name, tmp_path, columns=[declared.columns[0].name])) == [declared.columns[0].name]
+
+
+@pytest.fixture
+def two_studies(tmp_path: Path) -> Path:
+    for study, n in (("one", 2), ("two", 3)):
+        rows = [filled(TABLES["comparisons"], study=study, strength=float(i)) for i in range(n)]
+        tables.write(tmp_path / "comparisons" / f"{study}.parquet", "comparisons", rows)
+    (tmp_path / "comparisons" / ".three.parquet.0.tmp").write_bytes(b"half")
+    (tmp_path / "comparisons" / "_notes.parquet").write_bytes(b"no table")
+    return tmp_path
+
+
+def test_a_table_is_read_by_study_and_column(two_studies: Path) -> None:
+    assert len(tables.read("comparisons", two_studies)) == 5
+    assert len(tables.read("comparisons", str(two_studies), study="two")) == 3
+    assert len(tables.read("comparisons", two_studies, study="three")) == 0
+    found = tables.read("comparisons", two_studies, study="one", columns=["strength", "study"])
+    assert found.to_dict("list") == {"strength": [0.0, 1.0], "study": ["one", "one"]}
+
+
+def test_any_reader_of_parquet_reads_the_folder(two_studies: Path) -> None:
+    import duckdb
+
+    assert len(pd.read_parquet(two_studies / "comparisons")) == 5
+    query = f"select study, count(*) as n from '{two_studies}/comparisons/[a-z]*.parquet' group by study order by study"
+    assert duckdb.sql(query).fetchall() == [("one", 2), ("two", 3)]
+
+
+def test_the_newest_schema_reads_an_older_file(tmp_path: Path) -> None:
+    """A column added since then is empty in the rows written before."""
+    path = tmp_path / "comparisons" / "old.parquet"
+    path.parent.mkdir()
+    older = tables.to_arrow("comparisons", [filled(TABLES["comparisons"])]).drop_columns(["domain"])
+    pq.write_table(older, path)
+    found = tables.read("comparisons", tmp_path)
+    assert found["domain"].isna().all()
+    assert np.array_equal(found["study"], ["x"])
