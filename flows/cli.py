@@ -107,10 +107,8 @@ def main() -> None:
     """Run the command and exit: 0 all done, 1 a cell failed, 2 nothing was started."""
     try:
         status = command.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        status = _say("interrupted; what was scored is kept, and the same command goes on from there", INTERRUPTED)
-    except KeyboardInterrupt:
-        status = _say("interrupted; what was scored is kept, and the same command goes on from there", INTERRUPTED)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        status = _say(environment.INTERRUPTED, INTERRUPTED)
     except click.ClickException as error:
         status = _say(f"{error.format_message()} (see typicality --help)", INVALID)
     except StudyError as error:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+INTERRUPTED = "interrupted; what was scored is kept, and the same command goes on from there"
 ROOT = Path(__file__).parent.parent
 
 

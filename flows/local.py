@@ -1,17 +1,23 @@
 """Running the flow in this process, with or without a Prefect server."""
 
-from contextlib import AbstractContextManager, nullcontext
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import httpx
 from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.settings import (
     PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_LOGGING_TO_API_ENABLED,
     get_current_settings,
     temporary_settings,
 )
 
 from analysis.errors import TypicalityError, one_line
+from flows.environment import INTERRUPTED
 from flows.parameters import RunParameters
 from flows.progress import console
 from flows.run import Outcome, run_study
@@ -67,4 +73,33 @@ def _server() -> AbstractContextManager[object]:
 
 def _alone() -> AbstractContextManager[object]:
     """Prefect with a temporary server of its own, which needs no log lines."""
-    return temporary_settings(updates={PREFECT_API_URL: None, PREFECT_LOGGING_TO_API_ENABLED: False})
+    stack = ExitStack()
+    updates = {PREFECT_API_URL: None, PREFECT_LOGGING_TO_API_ENABLED: False, PREFECT_CLIENT_MAX_RETRIES: 2}
+    stack.enter_context(temporary_settings(updates=updates))
+    stack.enter_context(_ended_at_once())
+    return stack
+
+
+@contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """End the process at the first Ctrl-C.
+
+    The terminal sends it to the temporary server too, and Prefect would wait long for a server that is gone to tell it
+    that the run was cancelled. Ending at once is safe: every file is written whole, and the lock goes with the process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        from prefect.server.api.server import SubprocessASGIServer
+
+        os.write(2, f"\ntypicality: {INTERRUPTED}\n".encode())
+        SubprocessASGIServer().stop()
+        os._exit(128 + number)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
