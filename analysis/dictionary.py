@@ -41,9 +41,11 @@ or with the project's own reader, which knows the schemas, and with `datasets`:
 
 ```python
 from analysis import tables
+
 tables.read("estimates", "outputs", study="demo")
 
 from datasets import load_dataset
+
 load_dataset("outputs", "estimates", split="train")
 ```
 

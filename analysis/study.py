@@ -82,6 +82,8 @@ class Study(BaseModel):
     @field_validator("slices")
     @classmethod
     def _slices(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value == ():
+            raise ValueError("is empty; leave it out for all comparisons, and those of equal quality")
         for name in value or ():
             column = name.partition("=")[0]
             if name not in ("all", "equal_quality") and ("=" not in name or column not in SLICE_COLUMNS):

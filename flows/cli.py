@@ -61,7 +61,17 @@ def datasets() -> int:
     from analysis.preferences.catalogue import entries
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("Name", "Hub id", "Shape", "Labels", "Raters", "Licence", "Size", "Parts", "Splits"):
+    for column in (
+        "Name",
+        "Hub id",
+        "Shape",
+        "Labels",
+        "Raters",
+        "Licence",
+        "Size",
+        "Parts",
+        "Splits (default first)",
+    ):
         table.add_column(column, no_wrap=True)
     for e in entries().values():
         row = (e.name, e.hub, e.shape, e.labels, e.rater, e.licence, e.size, ", ".join(e.parts), ", ".join(e.splits))

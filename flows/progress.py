@@ -39,6 +39,11 @@ class Ticker:
             self._sent = now
             _send(self.artifact, 100 * done / total)
 
+    def finish(self) -> None:
+        """Show that the stage is done, whatever there was to do."""
+        if self.artifact is not None:
+            _send(self.artifact, 100.0)
+
 
 @contextmanager
 def stage(title: str, artifact_key: str | None = None) -> Iterator[Ticker]:

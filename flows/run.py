@@ -80,7 +80,10 @@ def score_cell(dataset: str, base_model: str, spec: BaseModelSpec, study: Study,
     """Score one dataset under one base model."""
     title = f"score {dataset} × {base_model}"
     with progress.stage(title, artifact_key=_slug(f"score-{study.name}-{dataset}-{base_model}")) as tick:
-        return _attempt(lambda: score(spec, dataset, study, place.outputs, place.work, tick))
+        made = _attempt(lambda: score(spec, dataset, study, place.outputs, place.work, tick))
+        if isinstance(made, Scored):
+            tick.finish()
+        return made
 
 
 @task(name="fit", task_run_name="fit {dataset} × {base_model}", cache_policy=NO_CACHE)

@@ -15,6 +15,8 @@ os.environ |= {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MPLBACKEND": "Agg",
+    # As the command sets it: threads that spin while they wait slow everything when another process wants the cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 os.environ.pop("PREFECT_API_URL", None)
 

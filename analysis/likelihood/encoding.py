@@ -118,6 +118,8 @@ class Encoder:
             return TOO_LONG
         context = ids[:head] or ids[first - 1 : first]
         keep = self.window + 1 - len(context)
+        while keep > 1 and offsets[first + keep][0] < offsets[first + keep - 1][1]:
+            keep -= 1
         return replace(
             whole,
             ids=context + ids[first : first + keep],

@@ -134,9 +134,15 @@ def load(located: Located, spec: BaseModelSpec) -> LoadedModel:
     logging.set_verbosity_error()
     device = spec.device if spec.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            located.folder, dtype=getattr(torch, spec.dtype), use_safetensors=True, trust_remote_code=False
+        model, told = AutoModelForCausalLM.from_pretrained(
+            located.folder,
+            dtype=getattr(torch, spec.dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
+        if told["missing_keys"]:
+            raise ValueError(f"its weights lack {min(told['missing_keys'])}")
         model = model.to(device).eval().requires_grad_(False)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError, MemoryError) as error:
         raise CellError(f"base model {spec.key!r} cannot be loaded on {device}: {one_line(error)}") from error

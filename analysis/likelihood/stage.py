@@ -6,7 +6,7 @@ the same arithmetic as one that was not.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,12 +72,20 @@ class _Job(NamedTuple):
 
 @dataclass(frozen=True)
 class _Request:
-    """What is asked: the responses of each text, and the columns that are the same for all rows."""
+    """What is asked: the responses of each text, the columns that are the same for all rows, and what fails.
+
+    `unscorable` holds the reason of each text without a score, `unpaired` of each without an unconditional one.
+    """
 
     ids: dict[str, list[str]]
     constant: dict[str, Any]
     tally: Tally
-    unscorable: dict[str, str]
+    unscorable: dict[str, str] = field(default_factory=dict)
+    unpaired: dict[str, str] = field(default_factory=dict)
+
+    def fail(self, text_id: str, conditional: bool, reason: str) -> None:
+        """Note that a text has no score, and why."""
+        (self.unscorable if conditional else self.unpaired)[text_id] = reason
 
 
 @lru_cache(maxsize=1)
@@ -118,7 +126,7 @@ def score(
     ids: dict[str, list[str]] = {}
     for row in responses:
         ids.setdefault(row["text_id"], []).append(row["response_id"])
-    request = _Request(ids, constant, Tally(study.name, dataset, "likelihood", spec.key), {})
+    request = _Request(ids, constant, Tally(study.name, dataset, "likelihood", spec.key))
     needed = [True] + [False] * any(MEASURES[m].unconditional for m in study.measures)
     stored = _stored(outputs, request)
     n_now = n_tokens = 0
@@ -235,10 +243,9 @@ def _jobs(
         for conditional in needed:
             made = found if conditional or isinstance(found, str) else encoder.unconditional(found)
             if isinstance(made, str):
-                request.unscorable[text_id] = made
+                request.fail(text_id, conditional, made)
             else:
                 jobs.append(_Job(text_id, conditional, made))
-    jobs = [j for j in jobs if j.text_id not in request.unscorable]
     return sorted(jobs, key=lambda j: (not j.conditional, -len(j.encoded.ids), j.text_id))
 
 
@@ -279,7 +286,7 @@ def _score_shards(
                 if np.isfinite(made.sum_logprob) and np.isfinite(made.mean_entropy):
                     rows += _rows(job, made.sum_logprob, made.mean_entropy, loaded.device, request)
                 else:
-                    request.unscorable[job.text_id] = NOT_FINITE
+                    request.fail(job.text_id, job.conditional, NOT_FINITE)
                 n_tokens += len(job.encoded.ids)
             tick(n_tokens, total)
         _write_shard(outputs, request, rows)
@@ -317,11 +324,13 @@ def _write_shard(outputs: Outputs, request: _Request, rows: list[dict[str, Any]]
 def _account(
     comparisons: pa.Table, responses: Sequence[dict[str, Any]], request: _Request, work: Path, name: str
 ) -> None:
-    """Count the responses that could not be scored, and the comparisons lost with them."""
+    """Count the responses that could not be scored, and the comparisons lost with them to every measure."""
     reasons = {r["response_id"]: request.unscorable.get(r["text_id"]) for r in responses}
-    for response_id, reason in reasons.items():
-        if reason:
-            request.tally.add("response", reason, response_id)
+    for row in responses:
+        if reason := reasons[row["response_id"]]:
+            request.tally.add("response", reason, row["response_id"])
+        elif lacking := request.unpaired.get(row["text_id"]):
+            request.tally.add("response", f"no unconditional likelihood: {lacking}", row["response_id"])
     for comparison, a, b in zip(
         *(comparisons[c].to_pylist() for c in ("comparison_id", "response_a", "response_b")), strict=True
     ):

@@ -30,7 +30,7 @@ def check_template(template: str) -> None:
     except ValueError as error:
         raise ValueError(f"{template!r} is not a template ({error}); {allowed}") from error
     fields = [(name, spec, conversion) for _, name, spec, conversion in parts if name is not None]
-    if fields != [("prompt", "", None), ("response", "", None)] or parts[-1][1] != "response":
+    if fields != [("prompt", "", None), ("response", "", None)] or not template.endswith("{response}"):
         raise ValueError(f"{template!r} is not a template; {allowed}")
 
 

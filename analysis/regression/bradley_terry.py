@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from analysis.regression.inference import Array, Codes, NoEstimate, cluster_sums
 
-_MAX_LOGIT = 30.0
+_SURE_LOGIT = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,26 +58,37 @@ def fit(preferred_a: npt.NDArray[np.bool_], differences: Array, clusters: Codes)
             warnings.simplefilter("ignore", category)
         try:
             result = sm.Logit(preferred_a.astype(float), scaled).fit(method="newton", maxiter=100, tol=1e-12, disp=0)
-        except np.linalg.LinAlgError as error:
-            raise NoEstimate("the preferences are perfectly predicted, so no estimate is finite") from error
-    beta = np.asarray(result.params, float)
+            beta, converged = np.asarray(result.params, float), bool(result.mle_retvals["converged"])
+        except np.linalg.LinAlgError:
+            beta, converged = np.full(k, np.nan), False
     logits = scaled @ beta
-    if not np.all(np.isfinite(beta)) or np.abs(beta).max() > _MAX_LOGIT or _separated(preferred_a, logits):
+    # Only a fit that fails, or predicts some row almost surely, can be that of separated data.
+    if (not converged or not np.abs(logits).max() < _SURE_LOGIT) and _separated(preferred_a, scaled):
         raise NoEstimate("the preferences are perfectly predicted, so no estimate is finite")
-    if not result.mle_retvals["converged"]:
+    if not converged:
         raise NoEstimate("the fit did not converge")
     p = 1 / (1 + np.exp(-logits))
     bread = np.linalg.inv((scaled * (p * (1 - p))[:, None]).T @ scaled)
-    scores = cluster_sums(scaled * (preferred_a - p)[:, None], clusters)
+    rows = scaled * (preferred_a - p)[:, None]
+    scores = cluster_sums(rows, clusters)
+    if len(scores) > 1 and np.any((scores**2).sum(0) <= 1e-20 * (rows**2).sum(0)):
+        raise NoEstimate("the outcome does not vary between prompts, so there is no error to estimate")
     n_clusters = len(scores)
     meat = scores.T @ scores * n_clusters / max(n_clusters - 1, 1)
     covariance = bread @ meat @ bread
     return Fit(beta / scale, covariance / np.outer(scale, scale), p, n_clusters)
 
 
-def _separated(preferred_a: npt.NDArray[np.bool_], logits: Array) -> bool:
-    """Whether the fitted logits put every row on its right side: then they could grow without end."""
-    return bool(np.all(np.where(preferred_a, logits, -logits) >= 0))
+def _separated(preferred_a: npt.NDArray[np.bool_], differences: Array) -> bool:
+    """Whether some direction puts no row on its wrong side and some row on its right one (Albert & Anderson 1984).
+
+    A linear programme (Konis 2007): the largest Σ s_i x_i·b with every s_i x_i·b ≥ 0 and |b_j| ≤ 1 is 0 unless so.
+    """
+    from scipy.optimize import linprog
+
+    sided = np.where(preferred_a, 1.0, -1.0)[:, None] * differences
+    found = linprog(-sided.sum(0), A_ub=-sided, b_ub=np.zeros(len(sided)), bounds=(-1, 1), method="highs")
+    return found.fun is not None and bool(-found.fun > 1e-7)
 
 
 def average_marginal_effect(fitted: Fit, term: int) -> float:

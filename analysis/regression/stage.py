@@ -1,6 +1,6 @@
 """The third stage: one cell (a dataset under a base model) → `differences`, `estimates`, `exclusions`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,8 @@ def estimate(
     )
     tally = Tally(study.name, dataset, "regression", base_model)
     scored = made.loc[made["measure"] == study.measures[0], "comparison_id"]
-    for comparison in comparisons.loc[(comparisons["preference"] == "tie"), "comparison_id"]:
+    tied = (comparisons["preference"] == "tie") & comparisons["comparison_id"].isin(scored)
+    for comparison in comparisons.loc[tied, "comparison_id"]:
         tally.add("comparison", TIE, comparison)
     joined = _joined(comparisons, outputs)
     rows = []
@@ -84,7 +85,7 @@ def estimate(
         measured = made.loc[made["measure"] == measure, ["comparison_id", "difference"]]
         full = joined.merge(measured, on="comparison_id", validate="one_to_one")
         for name in _slices(study, comparisons):
-            chosen, reason = _slice(full, name)
+            chosen, reason = _slice(full, name, joined)
             keys = {
                 "study": study.name,
                 "run_id": run_id,
@@ -138,18 +139,18 @@ def _slices(study: Study, comparisons: pd.DataFrame) -> tuple[str, ...]:
     return ("all", "equal_quality") if rated else ("all",)
 
 
-def _slice(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, str | None]:
+def _slice(frame: pd.DataFrame, name: str, whole: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
     """The rows of a slice, and the reason where it cannot have any."""
     if name == "all":
         return frame, None
     if name == "equal_quality":
-        if not (frame["quality"].str.len() > 0).any():
+        if not (whole["quality"].str.len() > 0).any():
             return frame.iloc[:0], "the dataset has no quality ratings"
         equal = frame["quality"].map(lambda q: len(q) > 0 and all(r["a"] == r["b"] for r in q))
         return frame[equal.to_numpy(bool)], None
     column, _, value = name.partition("=")
     sides = ("source_a", "source_b") if column == "source" else (column,)
-    if all(frame[side].isna().all() for side in sides):
+    if all(whole[side].isna().all() for side in sides):
         return frame.iloc[:0], f"the dataset has no {column}"
     inside = np.logical_and.reduce([(frame[side] == value).to_numpy(bool) for side in sides])
     return frame[inside], None
@@ -191,13 +192,17 @@ def fit_specification(name: str, sample: Sample, reason: str | None = None) -> l
 
 def _rate(sample: Sample) -> Iterator[dict[str, Any]]:
     wins = np.where(sample.delta == 0, 0.5, ((sample.delta > 0) == sample.preferred_a).astype(float))
-    try:
-        found = clustered_mean(wins, sample.clusters, null=0.5)
-        inside = replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
-        yield _row("rate", TYPICALITY, CLUSTERED, inside, sample.delta)
-    except NoEstimate as error:
-        yield _row("rate", TYPICALITY, CLUSTERED, status=str(error))
-    yield _row("rate_wilson", TYPICALITY, WILSON, wilson(float(wins.sum()), len(wins)), sample.delta)
+    made: dict[str, tuple[str, Callable[[], Interval]]] = {
+        "rate": (CLUSTERED, lambda: clustered_mean(wins, sample.clusters, null=0.5)),
+        "rate_wilson": (WILSON, lambda: wilson(float(wins.sum()), len(wins))),
+    }
+    for name, (covariance, interval) in made.items():
+        try:
+            found = interval()
+            inside = replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+            yield _row(name, TYPICALITY, covariance, inside, sample.delta)
+        except NoEstimate as error:
+            yield _row(name, TYPICALITY, covariance, status=str(error))
 
 
 def _bradley_terry(name: str, sample: Sample) -> Iterator[dict[str, Any]]:
