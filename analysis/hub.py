@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from analysis.errors import CellError, TypicalityError, one_line
 from analysis.ids import content_id
 from analysis.tables import write_text
 
-MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken")
+MODEL_FILES = ("*.json", "model*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken")
 
 
 @contextmanager
@@ -121,7 +121,8 @@ def pull(kind: str, name: str, commit: str, patterns: Sequence[str]) -> tuple[Pa
     kind, name, commit
         `dataset` or `model`, `org/name`, and the commit.
     patterns
-        Shell patterns of paths inside the repository.
+        Shell patterns of paths inside the repository; `*` stays within a folder, `**/` before a pattern means at any
+        depth.
 
     Returns
     -------
@@ -147,7 +148,7 @@ def pull(kind: str, name: str, commit: str, patterns: Sequence[str]) -> tuple[Pa
         files = sorted(
             f
             for f in HfApi().list_repo_files(name, repo_type=kind, revision=commit)
-            if any(fnmatch(f, p) for p in patterns)
+            if any(_matches(f, p) for p in patterns)
         )
         if not files:
             raise CellError(f"{kind} {name} at {commit[:12]} has no file that matches {' or '.join(patterns)}")
@@ -157,6 +158,12 @@ def pull(kind: str, name: str, commit: str, patterns: Sequence[str]) -> tuple[Pa
         raise CellError(f"the Hub did not deliver {missing[0]} of {kind} {name}; try again later")
     _note(note, json.dumps({"folder": str(folder), "files": files}))
     return folder, files
+
+
+def _matches(path: str, pattern: str) -> bool:
+    if pattern.startswith("**/"):
+        return fnmatchcase(path.rpartition("/")[2], pattern[3:])
+    return path.count("/") == pattern.count("/") and fnmatchcase(path, pattern)
 
 
 def load_files(name: str, commit: str, patterns: Sequence[str]) -> Any:
@@ -181,8 +188,8 @@ def load_split(name: str, commit: str, split: str | None, config: str | None, da
     """
     from datasets import get_dataset_split_names
 
-    patterns = [f"{data_dir.strip('/')}/*"] if data_dir else [f"*{suffix}" for suffix in _BUILDERS]
-    folder, _ = pull("dataset", name, commit, [*patterns, "README.md"])
+    inside = f"{data_dir.strip('/')}/" if data_dir else "**/"
+    folder, _ = pull("dataset", name, commit, [*(f"{inside}*{suffix}" for suffix in _BUILDERS), "README.md"])
     options = {"name": config, "data_dir": data_dir}
     if split is None:
         with explained("dataset", name, commit), _loading(name):

@@ -188,7 +188,7 @@ def test_a_revision_becomes_a_commit_and_a_model_a_folder(root: Path, tmp_path: 
     ]
     with hub_stand_in(root) as endpoint:
         told = resolved(endpoint, tmp_path / "home", *questions)
-    files = ["config.json", "inner/a b.txt"]  # and no weights but safetensors
+    files = ["config.json"]  # no weights but safetensors, and no folder of copies in other formats
     assert told[:4] == [[shas["dataset"], None]] * 2 + [[shas["model"], files]] * 2
     assert told[4].startswith("model org/gated is gated: accept its terms at https://huggingface.co/org/gated")
     assert told[5].startswith("there is no model org/none on the Hub")
@@ -202,7 +202,7 @@ def test_without_a_network_a_pulled_model_is_the_same_commit(root: Path, tmp_pat
     questions = [("model", "org/open", "main"), ("model", "org/open", sha)]
     with hub_stand_in(root) as endpoint:
         online = resolved(endpoint, tmp_path / "home", *questions)
-    assert online == [[sha, ["config.json", "inner/a b.txt"]]] * 2
+    assert online == [[sha, ["config.json"]]] * 2
     for offline in ("1", "0"):
         home = tmp_path / "home"
         more = ("model", "org/gated", "main")

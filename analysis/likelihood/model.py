@@ -50,7 +50,7 @@ def locate(spec: BaseModelSpec) -> Located:
         folder = hub.model_folder(spec.name, revision)
     if not (folder / "config.json").is_file():
         raise CellError(f"base model {spec.key!r} has no config.json, so it is not a model of transformers")
-    if not any(folder.glob("*.safetensors")):
+    if not any(folder.glob("model*.safetensors")):
         raise CellError(
             f"base model {spec.key!r} has no weights as safetensors; pickled weights are not loaded, "
             "so convert them first"
@@ -64,7 +64,7 @@ def _count_parameters(folder: Path, name: str) -> int:
 
     total = 0
     try:
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in sorted(folder.glob("model*.safetensors")):
             with safe_open(path, framework="numpy") as file:
                 total += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
     except (OSError, SafetensorError) as error:
