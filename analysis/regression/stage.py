@@ -94,8 +94,9 @@ def estimate(
                 "measure": measure,
                 "slice": name,
             }
+            sample = sample_of(chosen)
             for specification in study.specifications:
-                found = fit_specification(specification, sample_of(chosen), reason)
+                found = fit_specification(specification, sample, reason)
                 rows += [{**keys, **row} for row in found]
     tables.write(work / "estimates" / f"{cell}.parquet", "estimates", rows)
     tables.write(work / "exclusions" / f"regression-{cell}.parquet", "exclusions", tally.rows())
