@@ -46,6 +46,11 @@ def explained(what: str, name: str, revision: str) -> Iterator[None]:
             f"{what} {name} is not in the local cache and the Hub cannot be reached; "
             "connect to the network and run again"
         ) from error
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, ConnectionRefusedError) as error:
+        raise CellError(
+            f"the Hub cannot be reached for {what} {name} ({one_line(error)}), and the local cache does not hold it; "
+            "connect to the network and run again"
+        ) from error
     except (hub.HfHubHTTPError, httpx2.HTTPError, ConnectionError, TimeoutError) as error:
         raise CellError(f"the Hub did not deliver {what} {name}: {one_line(error)}; try again later") from error
     except (DatasetsError, FileNotFoundError) as error:

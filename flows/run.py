@@ -75,7 +75,7 @@ def fetch_dataset(
         return _attempt(lambda: fetch(spec, study.name, study.seed, place.outputs, place.work, tick))
 
 
-@task(name="score", task_run_name="score {dataset} × {base_model}", cache_policy=NO_CACHE)
+@task(name="score", task_run_name="score {dataset} under {base_model}", cache_policy=NO_CACHE)
 def score_cell(dataset: str, base_model: str, spec: BaseModelSpec, study: Study, place: Place) -> Scored | State[Any]:
     """Score one dataset under one base model."""
     title = f"score {dataset} × {base_model}"
@@ -86,7 +86,7 @@ def score_cell(dataset: str, base_model: str, spec: BaseModelSpec, study: Study,
         return made
 
 
-@task(name="fit", task_run_name="fit {dataset} × {base_model}", cache_policy=NO_CACHE)
+@task(name="fit", task_run_name="fit {dataset} under {base_model}", cache_policy=NO_CACHE)
 def fit_cell(dataset: str, base_model: str, scoring_id: str, study: Study, place: Place) -> int | State[Any]:
     """Fit every specification to one cell."""
     with progress.stage(f"fit {dataset} × {base_model}"):
@@ -95,7 +95,7 @@ def fit_cell(dataset: str, base_model: str, scoring_id: str, study: Study, place
         )
 
 
-@task(name="report", cache_policy=NO_CACHE)
+@task(name="report", task_run_name="report {study}", cache_policy=NO_CACHE)
 def report_run(study: str, place: Place) -> Report | State[Any]:
     """Render the report and show it in Prefect."""
     with progress.stage("report"):
