@@ -49,6 +49,8 @@ from datasets import load_dataset
 load_dataset("outputs", "estimates", split="train")
 ```
 
+(`datasets` refuses a table that holds no row, such as `exclusions` where nothing was left out.)
+
 What a row of one table shares with a row of another: `response_id` (responses, features, scores; `response_a` and
 `response_b` of comparisons), `comparison_id` (comparisons, differences), `scoring_id` (scores; `cells` of runs says
 which one a cell used), `run_id` (estimates, runs). A response may have scores under several `scoring_id`s: filter by
