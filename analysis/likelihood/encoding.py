@@ -80,9 +80,9 @@ class Encoder:
     def _one(self, encoding: Any, text: str, boundary: int) -> Encoded | str:
         ids, offsets = list(encoding.ids), list(encoding.offsets)
         # The mask marks the tokens that the tokenizer adds around a text, not special tokens written in it.
-        n_added = len(ids) - sum(encoding.special_tokens_mask)
+        n_text = len(ids) - sum(encoding.special_tokens_mask)
         head = next((i for i, mask in enumerate(encoding.special_tokens_mask) if not mask), len(ids))
-        ids, offsets = ids[: head + n_added], offsets[: head + n_added]
+        ids, offsets = ids[: head + n_text], offsets[: head + n_text]
         if self.chat and ids and ids[0] == self.bos:
             if head and ids[head : head + 1] == [self.bos]:
                 del ids[head], offsets[head]
