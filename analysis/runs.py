@@ -164,6 +164,7 @@ def _row(run: Run, staged: dict[str, Path]) -> dict[str, Any]:
                 "truncated": s.n_truncated,
                 "cut": s.n_cut,
                 "straddling": s.n_straddling,
+                "precision": asdict(s.precision) if s.precision else None,
             }
             for s in run.scored.values()
         ],

@@ -18,6 +18,16 @@ RATINGS = pa.list_(pa.struct([("name", TEXT), ("value", REAL)]))
 QUALITY = pa.list_(pa.struct([("name", TEXT), ("a", REAL), ("b", REAL)]))
 PAIRS = pa.list_(pa.struct([("name", TEXT), ("value", TEXT)]))
 TEXTS = pa.list_(TEXT)
+PRECISION = pa.struct(
+    [
+        ("status", TEXT),
+        ("n_responses", COUNT),
+        ("mean", REAL),
+        ("largest", REAL),
+        ("n_comparisons", COUNT),
+        ("n_turned", COUNT),
+    ]
+)
 TIME = pa.timestamp("us", tz="UTC")
 
 
@@ -34,11 +44,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: what a row is, and its columns."""
+    """One table: what a row is, its columns, and how many rows a reader must decode together."""
 
     name: str
     row: str
     columns: tuple[Column, ...]
+    row_group: int = 65_536
 
     @property
     def schema(self) -> pa.Schema:
@@ -59,6 +70,8 @@ _MODEL = Column("base_model", TEXT, "label of the base model, unique in its stud
 _MEASURE = Column("measure", TEXT, "measure of typicality: mean_logprob, logprob_per_byte, sum_logprob or mean_pmi")
 _RESPONSE = Column("response_id", TEXT, "hash of the prompt, the response and what the dataset says of it")
 _TEXT = Column("text_id", TEXT, "hash of the prompt and the response alone: equal texts are scored once")
+_SCORING = Column("scoring_id", TEXT, "hash of all that decides a score but the text; equal ids may be compared")
+_CONDITIONAL = Column("conditional", FLAG, "true: log p(response | prompt); false: log p(response)")
 _PROMPT = Column("prompt_id", TEXT, "hash of the prompt's messages")
 _COMPARISON = Column("comparison_id", TEXT, "hash of the judgement; the same whichever response stands first")
 
@@ -77,6 +90,8 @@ RESPONSES = Table(
         _optional("language", TEXT, "language, where the dataset names it"),
         _optional("domain", TEXT, "domain, where the dataset names it"),
     ),
+    # Rows are sorted by prompt and looked up by it, and their texts are long.
+    row_group=2_048,
 )
 
 FEATURES = Table(
@@ -103,12 +118,13 @@ SCORES = Table(
     (
         _RESPONSE,
         _TEXT,
-        Column("scoring_id", TEXT, "hash of all that decides a score but the text; equal ids may be compared"),
+        _PROMPT,
+        _SCORING,
         Column("base_model", TEXT, "Hub id, or the folder's name, of the base model"),
         Column("revision", TEXT, "commit of the base model; for a folder, SHA-256 of its files"),
         Column("tokenizer", TEXT, "SHA-256 of the tokenizer"),
         Column("template", TEXT, "template that joined prompt and response"),
-        Column("conditional", FLAG, "true: log p(response | prompt); false: log p(response)"),
+        _CONDITIONAL,
         Column("start_token", TEXT, "token before all text: bos, eos (where there is no BOS) or none"),
         _optional("context_window", COUNT, "longest text the base model was given", "tokens"),
         Column("long_responses", TEXT, "what was done to responses beyond the window: exclude or cut"),
@@ -127,6 +143,30 @@ SCORES = Table(
         Column("n_prompt_tokens", COUNT, "tokens of context before the response, the start token included", "tokens"),
         Column("n_prompt_tokens_cut", COUNT, "tokens cut from the prompt's left", "tokens"),
         Column("n_response_tokens_cut", COUNT, "tokens cut from the response's right", "tokens"),
+    ),
+)
+
+TOKEN_LOGPROBS = Table(
+    "token_logprobs",
+    "one response under one base model, token by token; only of studies with token_logprobs = true",
+    (
+        _RESPONSE,
+        _TEXT,
+        _PROMPT,
+        _SCORING,
+        _CONDITIONAL,
+        Column(
+            "token_logprobs",
+            pa.list_(pa.float32()),
+            "log-probability of each token of the response given all before it; they add up to sum_logprob",
+            "nats",
+        ),
+        Column(
+            "token_ends",
+            pa.list_(pa.int32()),
+            "where each token ends in the response's text; tokens that share a character may end at the same place",
+            "Unicode code points",
+        ),
     ),
 )
 
@@ -286,11 +326,14 @@ RUNS = Table(
                         ("truncated", COUNT),
                         ("cut", COUNT),
                         ("straddling", COUNT),
+                        ("precision", PRECISION),
                     ]
                 )
             ),
             "what scoring gave: the scores' scoring_id, and how many responses were asked for, scored, scored in this "
-            "run, truncated, cut themselves, or straddle the boundary",
+            "run, truncated, cut themselves, or straddle the boundary; precision, where the type is not float32: how "
+            "far the likelihoods of a sample of n_responses are from those in float32 (mean and largest absolute "
+            "deviation, in nats), and in how many of its n_comparisons the more typical response changes (n_turned)",
         ),
         Column("device", TEXT, "where the likelihoods were computed"),
         Column("dtype", TEXT, "floating-point types used"),
@@ -319,4 +362,7 @@ RUNS = Table(
     ),
 )
 
-TABLES = {t.name: t for t in (RESPONSES, FEATURES, SCORES, COMPARISONS, DIFFERENCES, ESTIMATES, EXCLUSIONS, RUNS)}
+TABLES = {
+    t.name: t
+    for t in (RESPONSES, FEATURES, SCORES, TOKEN_LOGPROBS, COMPARISONS, DIFFERENCES, ESTIMATES, EXCLUSIONS, RUNS)
+}

@@ -57,6 +57,7 @@ class Study(BaseModel):
     specifications: tuple[str, ...] = ("rate", "bt", "bt_length")
     slices: tuple[str, ...] | None = None
     long_responses: Literal["exclude", "cut"] = "exclude"
+    token_logprobs: bool = False
     base_models: tuple[BaseModelSpec, ...] = Field(min_length=1)
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
 

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from analysis.errors import TypicalityError
 from analysis.schemas import TABLES, Table
 
-ROW_GROUP = 65_536
 PART = 16_384
 
 
@@ -92,7 +91,7 @@ def write(path: Path, name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFram
     """Write one table to one Parquet file, atomically."""
     data = rows if isinstance(rows, pa.Table) else to_arrow(name, rows)
     with atomic_path(path) as temporary:
-        pq.write_table(data, temporary, compression="zstd", row_group_size=ROW_GROUP)
+        pq.write_table(data, temporary, compression="zstd", row_group_size=table(name).row_group)
 
 
 @contextmanager
@@ -106,7 +105,7 @@ def writer(path: Path, name: str) -> Iterator[Callable[[pa.Table], None]]:
         def add(part: pa.Table) -> None:
             # Some readers take the size of the first row group for their batch size, so none may be empty.
             if part.num_rows:
-                file.write_table(part, row_group_size=ROW_GROUP)
+                file.write_table(part, row_group_size=table(name).row_group)
 
         yield add
 
@@ -145,12 +144,18 @@ def scan(name: str, paths: Sequence[Path], columns: Sequence[str] | None = None,
     where
         A `pyarrow.dataset` expression.
     """
+    return dataset(name, paths).to_table(columns=list(columns) if columns else None, filter=where)
+
+
+def dataset(name: str, paths: Sequence[Path]) -> ds.Dataset:
+    """Parquet files of one table as a dataset of pyarrow, for many looks at a few of their rows each.
+
+    What is known of the files (which values each group of rows lies between) is read once and kept.
+    """
     schema = table(name).schema
-    data = ds.dataset([str(p) for p in paths], schema=schema, format="parquet") if paths else None
-    if data is None:
-        empty: pa.Table = schema.empty_table()
-        return empty.select(list(columns)) if columns else empty
-    return data.to_table(columns=list(columns) if columns else None, filter=where)
+    if not paths:
+        return ds.dataset(schema.empty_table())
+    return ds.dataset([str(p) for p in paths], schema=schema, format="parquet")
 
 
 def read(

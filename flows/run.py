@@ -196,7 +196,8 @@ def _fetched(found: Fetched) -> str:
 def _scored(found: Scored) -> str:
     stored = "all stored already" if not found.n_scored_now else f"{found.n_tokens_now:,} tokens scored now"
     padded = f", in padded batches ({found.why_padded})" if found.why_padded else ""
-    return f"{count(found.n_scored, 'response')}, {stored}{padded}"
+    precision = f"; {found.dtype} {found.precision}" if found.precision else ""
+    return f"{count(found.n_scored, 'response')}, {stored}{padded}{precision}"
 
 
 def _sentence(stage: Stage) -> str:

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from analysis.errors import CellError
 
+TEXTS_AT_A_TIME = 64
 LongResponses = Literal["exclude", "cut"]
 TOO_LONG = "the response is longer than the context window"
 NO_TOKENS = "the response has no token of its own"
@@ -24,7 +25,8 @@ class Encoded:
     """Tokens of one text, ready to be scored.
 
     `ids[start:]` are the response's tokens; each is predicted from all tokens before it, so `start` is at least 1.
-    `start_token` says what stands before all text: `bos`, `eos`, `other`, or `none`.
+    `start_token` says what stands before all text: `bos`, `eos`, `other`, or `none`. `ends` says, where it was asked
+    for, where each of the response's tokens ends, in characters from the response's start.
     """
 
     ids: tuple[int, ...]
@@ -34,6 +36,7 @@ class Encoded:
     start_token: str
     n_prompt_tokens_cut: int = 0
     n_response_tokens_cut: int = 0
+    ends: tuple[int, ...] = ()
 
     @property
     def n_tokens(self) -> int:
@@ -56,15 +59,19 @@ class Encoder:
     chat
         Whether the template writes the special tokens into the text itself. Otherwise whatever looks like a special
         token in a dataset's text is ordinary text.
+    ends
+        Whether to say where tokens end.
     """
 
-    def __init__(self, tokenizer: Any, window: int | None, long_responses: LongResponses, chat: bool) -> None:
+    def __init__(
+        self, tokenizer: Any, window: int | None, long_responses: LongResponses, chat: bool, ends: bool = False
+    ) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise CellError(
                 f"the tokenizer of {getattr(tokenizer, 'name_or_path', 'this base model')} gives no character offsets "
                 "(it is not a fast tokenizer), so the response cannot be found exactly; choose another base model"
             )
-        self.window, self.long_responses, self.chat = window, long_responses, chat
+        self.window, self.long_responses, self.chat, self.ends = window, long_responses, chat, ends
         self.bos: int | None = tokenizer.bos_token_id
         self.eos: int | None = tokenizer.eos_token_id
         self._start = self.bos if self.bos is not None else self.eos
@@ -74,8 +81,13 @@ class Encoder:
     def encode(self, prefixes: Sequence[str], responses: Sequence[str]) -> list[Encoded | str]:
         """Tokens of each `prefix + response`, or the reason why it cannot be scored."""
         texts = [p + r for p, r in zip(prefixes, responses, strict=True)]
-        made = self._backend.encode_batch(texts, add_special_tokens=True)
-        return [self._one(e, t, len(p)) for e, t, p in zip(made, texts, prefixes, strict=True)]
+        found: list[Encoded | str] = []
+        # A few at a time: what the tokenizer says of a text takes many times its memory.
+        for k in range(0, len(texts), TEXTS_AT_A_TIME):
+            part = slice(k, k + TEXTS_AT_A_TIME)
+            made = self._backend.encode_batch(texts[part], add_special_tokens=True)
+            found += [self._one(e, t, len(p)) for e, t, p in zip(made, texts[part], prefixes[part], strict=True)]
+        return found
 
     def _one(self, encoding: Any, text: str, boundary: int) -> Encoded | str:
         ids, offsets = list(encoding.ids), list(encoding.offsets)
@@ -97,7 +109,8 @@ class Encoder:
             ids, offsets = [self._start, *ids], [(0, 0), *offsets]
             first = head = 1
         begun = self._name(ids[0]) if head else "none"
-        whole = Encoded(tuple(ids), first, len(text[boundary:].encode()), straddles, begun)
+        ends = tuple(end - boundary for _, end in offsets[first:]) if self.ends else ()
+        whole = Encoded(tuple(ids), first, len(text[boundary:].encode()), straddles, begun, ends=ends)
         return self._fit(whole, head, offsets, text, boundary)
 
     def _name(self, token: int) -> str:
@@ -127,6 +140,7 @@ class Encoder:
             n_bytes=len(text[boundary : offsets[first + keep - 1][1]].encode()),
             n_prompt_tokens_cut=first - len(context),
             n_response_tokens_cut=whole.n_tokens - keep,
+            ends=whole.ends[:keep],
         )
 
     def unconditional(self, encoded: Encoded) -> Encoded | str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from analysis.likelihood.encoding import Encoded
@@ -16,10 +17,23 @@ HEAD_ROWS = 128
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Log-likelihood of a response (nats) and mean entropy of its next-token distributions (nats per token)."""
+    """Log-likelihood of a response (nats), mean entropy of its next-token distributions (nats per token), and the
+    log-likelihood of each of its tokens (nats).
+    """
 
     sum_logprob: float
     mean_entropy: float
+    token_logprobs: npt.NDArray[np.float32]
+
+
+def likelihoods(logprob: torch.Tensor, entropy: torch.Tensor, lengths: Sequence[int]) -> list[Likelihood]:
+    """Likelihoods of responses from the values of their tokens (float32, one response after the other)."""
+    # One copy from the device for all.
+    both = torch.stack([logprob, entropy]).cpu().numpy()
+    parts = np.split(both, np.cumsum(lengths)[:-1], axis=1)
+    return [
+        Likelihood(float(p[0].sum(dtype=np.float64)), float(p[1].mean(dtype=np.float64)), p[0].copy()) for p in parts
+    ]
 
 
 def batches(texts: Sequence[Encoded], budget: int) -> Iterator[list[int]]:
@@ -73,12 +87,14 @@ def score_batch(model: Any, device: str, texts: Sequence[Encoded]) -> list[Likel
     targets = torch.cat([torch.tensor(t.ids[t.start :]) for t in texts]).to(device)
     logits = _logits(model, ids.to(device), mask.to(device), begin)
     at = torch.cat(rows).to(device), (torch.cat(columns) - begin).to(device)
-    logprob, entropy = _reduce(logits, at, targets)
-    ends = np.cumsum([t.n_tokens for t in texts])
-    return [
-        Likelihood(float(lp.sum()), float(h.mean()))
-        for lp, h in zip(np.split(logprob, ends[:-1]), np.split(entropy, ends[:-1]), strict=True)
+    parts = [
+        reduce_logits(
+            logits[at[0][k : k + HEAD_ROWS], at[1][k : k + HEAD_ROWS]], targets[k : k + HEAD_ROWS], entropy=True
+        )
+        for k in range(0, len(targets), HEAD_ROWS)
     ]
+    logprob, entropy = (torch.cat(found) for found in zip(*parts, strict=True))
+    return likelihoods(logprob, entropy, [t.n_tokens for t in texts])
 
 
 def _logits(model: Any, ids: torch.Tensor, mask: torch.Tensor, begin: int) -> torch.Tensor:
@@ -114,16 +130,3 @@ def reduce_logits(logits: torch.Tensor, targets: torch.Tensor, entropy: bool) ->
     # A token that the model rules out (−inf) adds nothing.
     mean = torch.linalg.vecdot(weights, shifted.clamp_min_(torch.finfo(torch.float32).min)) / total
     return target - total.log(), total.log() - mean
-
-
-def _reduce(
-    logits: torch.Tensor, at: tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor
-) -> tuple["np.ndarray[Any, np.dtype[np.float64]]", "np.ndarray[Any, np.dtype[np.float64]]"]:
-    """Log-probability of each target and entropy of each distribution, a few rows at a time."""
-    logprob, entropy = [], []
-    for k in range(0, len(targets), HEAD_ROWS):
-        part = slice(k, k + HEAD_ROWS)
-        made = reduce_logits(logits[at[0][part], at[1][part]], targets[part], entropy=True)
-        logprob.append(made[0].double())
-        entropy.append(made[1].double())
-    return torch.cat(logprob).cpu().numpy(), torch.cat(entropy).cpu().numpy()

@@ -4,12 +4,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from analysis.likelihood.attention import Segment, segments
 from analysis.likelihood.encoding import Encoded
-from analysis.likelihood.forward import HEAD_ROWS, Likelihood, reduce_logits
+from analysis.likelihood.forward import HEAD_ROWS, Likelihood, likelihoods, reduce_logits
 from analysis.likelihood.packing import Pack
 
 
@@ -111,6 +110,4 @@ def score_pack(head: Head, texts: Sequence[Encoded], pack: Pack, entropy: bool =
         part = reduce_logits(head.logits(rows[k : k + HEAD_ROWS]), targets[k : k + HEAD_ROWS], entropy)
         logprob.append(part[0])
         spread.append(part[1])
-    both = torch.stack([torch.cat(logprob), torch.cat(spread)]).cpu().double().numpy()
-    parts = np.split(both, np.cumsum(row.lengths)[:-1], axis=1)
-    return [(i, Likelihood(float(p[0].sum()), float(p[1].mean()))) for i, p in zip(row.order, parts, strict=True)]
+    return list(zip(row.order, likelihoods(torch.cat(logprob), torch.cat(spread), row.lengths), strict=True))

@@ -117,7 +117,8 @@ class Scorer:
     def _batches(self, texts: Sequence[Encoded], packed: bool) -> list[Batch]:
         if packed:
             return [
-                Batch(tuple(i for g in p.groups for i in g.texts), p.n_tokens, p) for p in packs(texts, self.budget)
+                Batch(tuple(i for g in p.groups for i in g.texts), p.n_tokens, p)
+                for p in packs(texts, self.budget, WORKERS)
             ]
         order = sorted(range(len(texts)), key=lambda i: (-len(texts[i].ids), i))
         budget = 1 if self._grows else self.budget
@@ -158,7 +159,9 @@ class Scorer:
                 return score_pack(self.head, texts, batch.pack, entropy)
             made = score_batch(self.model, self.device, [texts[i] for i in batch.texts])
             return list(zip(batch.texts, made, strict=True))
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
             if len(batch.texts) == 1:
                 raise CellError(
                     f"a text of {batch.n_tokens:,} tokens does not fit in memory: {one_line(error)}"
@@ -171,6 +174,12 @@ class Scorer:
             for smaller in self._batches(part, batch.pack is not None)
             for i, made in self.score(part, smaller, entropy)
         ]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory did not suffice; on a CPU torch says so in words alone."""
+    told = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in told or "bad_alloc" in told
 
 
 def _same(found: float, expected: float, slack: float) -> bool:

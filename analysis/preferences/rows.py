@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -46,8 +46,9 @@ class Shared:
 
     def add(self, responses: Rows) -> None:
         """Add responses (by `response_id`; none may have been added before) and their features."""
-        self._added["responses"].add(responses, responses.__getitem__)
-        self._added["features"].add(responses, lambda key: {"response_id": key, **features(responses[key]["response"])})
+        asked = sorted(responses, key=lambda key: (responses[key]["prompt_id"], key))
+        self._added["responses"].add(asked, responses.__getitem__)
+        self._added["features"].add(asked, lambda key: {"response_id": key, **features(responses[key]["response"])})
 
 
 class _Added:
@@ -64,8 +65,8 @@ class _Added:
     def open(self, stack: ExitStack) -> None:
         self.write = stack.enter_context(tables.writer(self.staged, self.name))
 
-    def add(self, asked: Iterable[str], row: Callable[[str], Mapping[str, Any]]) -> None:
-        keys = pa.array(sorted(asked), pa.string())
+    def add(self, asked: Sequence[str], row: Callable[[str], Mapping[str, Any]]) -> None:
+        keys = pa.array(asked, pa.string())
         fresh = keys.filter(pc.invert(pc.is_in(keys, value_set=self.known))).to_pylist()
         self.n += len(fresh)
         self.digest.update("".join(fresh).encode())

@@ -8,7 +8,7 @@ import pyarrow.dataset as ds
 
 from analysis import tables
 from analysis.likelihood.measures import wide
-from analysis.likelihood.stage import score_files
+from analysis.likelihood.store import score_files
 from analysis.outputs import Outputs
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from analysis.likelihood.precision import Precision
 from analysis.report.content import Content
 from analysis.report.words import count, share
 
@@ -44,8 +45,6 @@ def _models(content: Content) -> Iterator[str]:
                 f"{model['base_model']} is small ({model['parameters'] / 1e6:,.2f} million parameters): what it finds "
                 "typical is a coarse proxy. Confirm with a large base model before publishing."
             )
-        if model["dtype"] != "float32":
-            yield f"{model['base_model']} was run in {model['dtype']}: sums may be off by more than a nat."
 
 
 def _cells(content: Content) -> Iterator[str]:
@@ -58,6 +57,9 @@ def _cells(content: Content) -> Iterator[str]:
             )
         if not facts:
             continue
+        if facts["precision"]:
+            dtype = next(m["dtype"] for m in content.run["base_models"] if m["base_model"] == cell.base_model)
+            yield f"{name}: run in {dtype}, which {Precision(**facts['precision'])}."
         if facts["truncated"] > MANY_TRUNCATED * facts["scored"]:
             yield (
                 f"{name}: {share(facts['truncated'], facts['scored'])} of responses were scored with a prompt cut from "

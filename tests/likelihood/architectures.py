@@ -129,7 +129,8 @@ def exact(model: Any, texts: Sequence[Encoded]) -> list[Likelihood]:
             logits = model(input_ids=torch.tensor([t.ids[:-1]]), use_cache=False).logits[0, t.start - 1 :]
         logp = torch.log_softmax(logits.double(), -1)
         chosen = logp.gather(1, torch.tensor(t.ids[t.start :])[:, None])
-        found.append(Likelihood(float(chosen.sum()), float(-(logp.exp() * logp).sum(-1).mean())))
+        entropy = float(-(logp.exp() * logp).sum(-1).mean())
+        found.append(Likelihood(float(chosen.sum()), entropy, chosen[:, 0].numpy()))
     return found
 
 

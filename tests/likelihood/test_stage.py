@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from analysis import tables
-from analysis.likelihood import stage
+from analysis.likelihood import scoring
 from analysis.likelihood.encoding import NO_START, TOO_LONG, Encoded, Encoder
 from analysis.likelihood.model import locate, tokenizer_sha256
 from analysis.likelihood.scorer import Batch, Scorer
-from analysis.likelihood.stage import NOT_FINITE
+from analysis.likelihood.scoring import NOT_FINITE
+from analysis.likelihood.store import Store
 from analysis.likelihood.templates import render
 from analysis.outputs import Outputs
 from analysis.preferences.records import Message
@@ -50,7 +51,7 @@ def pairs(n: int = 12, seed: int = 0, longest: int = 14, **columns: Any) -> list
 
 @pytest.fixture(autouse=True)
 def no_model_in_in_memory() -> None:
-    stage._scorer.cache_clear()
+    scoring._scorer.cache_clear()
 
 
 @pytest.fixture
@@ -66,8 +67,8 @@ def no_scoring(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         def refuse(*args: Any, **kwargs: Any) -> Any:
             raise AssertionError("the base model was used")
 
-        stage._scorer.cache_clear()
-        monkeypatch.setattr(stage, "load", refuse)
+        scoring._scorer.cache_clear()
+        monkeypatch.setattr(scoring, "load", refuse)
         monkeypatch.setattr(Scorer, "score", refuse)
 
     return forbid
@@ -79,7 +80,7 @@ Watch = Callable[[Callable[[Sequence[Encoded], Batch], None]], None]
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Call it with what is to be called before every batch of the stage (those of a scorer's own trial excepted)."""
-    real = stage._scorer.__wrapped__
+    real = scoring._scorer.__wrapped__
 
     def start(before: Callable[[Sequence[Encoded], Batch], None]) -> None:
         def made(located: Any, spec: Any) -> Scorer:
@@ -93,7 +94,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
             scorer.score = score
             return scorer
 
-        monkeypatch.setattr(stage, "_scorer", made)
+        monkeypatch.setattr(scoring, "_scorer", made)
 
     return start
 
@@ -295,7 +296,7 @@ class TestNothingTwice:
 class TestShards:
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(stage, "SHARD_TOKENS", (150, 150))
+        monkeypatch.setattr(scoring, "SHARD_TOKENS", (150, 150))
 
     def make(self, tiny_folder: Folder, tmp_path: Path, **options: Any) -> Any:
         measures = ["mean_logprob", "mean_pmi"]
@@ -346,7 +347,7 @@ class TestShards:
         assert len(shards(outputs)) < len(shards(whole))
         assert shards(outputs).items() <= shards(whole).items()
         monkeypatch.undo()
-        monkeypatch.setattr(stage, "SHARD_TOKENS", (150, 150))
+        monkeypatch.setattr(scoring, "SHARD_TOKENS", (150, 150))
         scored(study, outputs)
         assert shards(outputs) == shards(whole)
 
@@ -363,7 +364,7 @@ class TestShards:
         """What was written stays and is not run again, and the tables come out equal, row by row and bit by bit."""
         study, whole = self.make(tiny_folder, tmp_path), Outputs(tmp_path / "whole")
         uninterrupted = scored(study, whole)
-        real, written = stage._write_shard, []
+        real, written = Store.write, []
 
         def killed(*args: Any) -> None:
             real(*args)
@@ -372,7 +373,7 @@ class TestShards:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(stage, "_write_shard", killed)
+            patched.setattr(Store, "write", killed)
             scored(study, outputs)
         kept = shards(outputs)
         assert len(kept) == shards_done
@@ -399,10 +400,11 @@ class TestShards:
 
     def test_progress(self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs) -> None:
         ticks: list[tuple[int, int]] = []
-        found = scored(self.make(tiny_folder, tmp_path), outputs, lambda done, total: ticks.append((done, total)))
-        assert ticks[-1] == (found.n_tokens_now, found.n_tokens_now)
-        assert [done for done, _ in ticks] == sorted({done for done, _ in ticks})
-        assert {total for _, total in ticks} == {found.n_tokens_now}
+        scored(self.make(tiny_folder, tmp_path), outputs, lambda done, total: ticks.append((done, total)))
+        assert ticks[-1] == (20, 20) and {total for _, total in ticks} == {20}
+        done = [done for done, _ in ticks]
+        # More than one tick within a block.
+        assert done == sorted(done) and len(set(done)) > 4
 
 
 class TestLongTexts:
