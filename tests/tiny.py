@@ -36,6 +36,7 @@ def tiny_model(
     tied: bool = False,
     rope_theta: float = 10_000.0,
     std: float = 0.3,
+    layers: int = 2,
 ) -> Path:
     """Write a tiny Llama and its tokenizer to a folder, and return the folder.
 
@@ -57,12 +58,12 @@ def tiny_model(
         Whether the tokenizer puts its BOS before a text (GPT-2 and SmolLM2 have one and do not).
     pieces
         `byte`: byte-level BPE; `metaspace`: BPE on "▁" with byte fallback, as SentencePiece makes.
-    tied, rope_theta
+    tied, rope_theta, layers
         Of the Llama.
     """
     tokenizer = _tokenizer(bos, eos, trim_offsets, bos and adds_bos, pieces, window, chat_template)
     tokenizer.save_pretrained(folder)
-    _model(len(tokenizer), window, seed, std, tied, rope_theta, tokenizer).save_pretrained(folder)
+    _model(len(tokenizer), window, seed, std, tied, rope_theta, layers, tokenizer).save_pretrained(folder)
     return folder
 
 
@@ -128,7 +129,9 @@ def _metaspace(special: list[str]) -> Any:
     return made
 
 
-def _model(n_tokens: int, window: int, seed: int, std: float, tied: bool, rope_theta: float, tokenizer: Any) -> Any:
+def _model(
+    n_tokens: int, window: int, seed: int, std: float, tied: bool, rope_theta: float, layers: int, tokenizer: Any
+) -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -136,7 +139,7 @@ def _model(n_tokens: int, window: int, seed: int, std: float, tied: bool, rope_t
         vocab_size=n_tokens,
         hidden_size=48,
         intermediate_size=96,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=window,

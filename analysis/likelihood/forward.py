@@ -27,10 +27,13 @@ class Likelihood:
 
 
 def likelihoods(logprob: torch.Tensor, entropy: torch.Tensor, lengths: Sequence[int]) -> list[Likelihood]:
-    """Likelihoods of responses from the values of their tokens (float32, one response after the other)."""
+    """Likelihoods of responses from the values of their tokens (float32, one response after the other).
+
+    What stands beyond the last one is left out.
+    """
     # One copy from the device for all.
     both = torch.stack([logprob, entropy]).cpu().numpy()
-    parts = np.split(both, np.cumsum(lengths)[:-1], axis=1)
+    parts = np.split(both, np.cumsum(lengths), axis=1)[:-1]
     return [
         Likelihood(float(p[0].sum(dtype=np.float64)), float(p[1].mean(dtype=np.float64)), p[0].copy()) for p in parts
     ]

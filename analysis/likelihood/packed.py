@@ -12,6 +12,9 @@ from analysis.likelihood.forward import HEAD_ROWS, Likelihood, likelihoods, redu
 from analysis.likelihood.packing import Pack
 
 
+HEAD_STEP = 16
+
+
 class _Given:
     """What the layers return, when the head alone is asked: the hidden states, and nothing else."""
 
@@ -84,6 +87,10 @@ class _Row:
                     responses.append((at, len(self.ids)))
             self.plan.append(Segment(start, start + n, tuple(responses)))
         self.lengths = [texts[i].n_tokens for i in self.order]
+        # Matrix kernels are made and kept for every number of rows they meet.
+        spare = -len(self.targets) % HEAD_STEP
+        self.read_at += [0] * spare
+        self.targets += [0] * spare
 
 
 @torch.inference_mode()
