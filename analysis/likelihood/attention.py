@@ -7,7 +7,7 @@ of the whole row is ever made: attention is computed group by group.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,17 +30,48 @@ class Segment:
     responses: tuple[tuple[int, int], ...]
 
 
-_plan: ContextVar[Sequence[Segment]] = ContextVar("segments")
+@dataclass(frozen=True)
+class Plan:
+    """The segments of one packed row, and what was made of them for one kernel or another."""
+
+    segments: Sequence[Segment]
+    masks: dict[int | None, Any] = field(default_factory=dict)
+
+
+_plan: ContextVar[Plan] = ContextVar("plan")
 
 
 @contextmanager
-def segments(plan: Sequence[Segment]) -> Iterator[None]:
-    """Attend by this plan."""
-    token = _plan.set(plan)
+def segments(found: Sequence[Segment]) -> Iterator[None]:
+    """Attend by these segments."""
+    token = _plan.set(Plan(found))
     try:
         yield
     finally:
         _plan.reset(token)
+
+
+def plan_for(
+    module: torch.nn.Module, attention_mask: torch.Tensor | None, sliding_window: int | None, options: dict[str, Any]
+) -> Plan:
+    """The plan to attend by.
+
+    Raises
+    ------
+    NotPackable
+        If the architecture asks for what a plan does not say.
+    """
+    plan = _plan.get(None)
+    if plan is None:
+        raise NotPackable("its layers are called in another way")
+    unknown = sorted(name for name, given in options.items() if given is not None and name not in _IGNORED)
+    # A mask of no element is that of `no_mask`: the layer's mask has a window.
+    masked = attention_mask is not None and attention_mask.numel() > 0
+    if masked or unknown or not getattr(module, "is_causal", True):
+        raise NotPackable(f"its attention takes {', '.join(unknown) or 'a mask of its own'}")
+    if (attention_mask is None) != (sliding_window is None):
+        raise NotPackable("its masks and its layers differ about the window")
+    return plan
 
 
 def tree_attention(
@@ -73,22 +104,13 @@ def tree_attention(
     NotPackable
         If the architecture asks for something else.
     """
-    plan = _plan.get(None)
-    if plan is None:
-        raise NotPackable("its layers are called in another way")
-    unknown = sorted(name for name, given in options.items() if given is not None and name not in _IGNORED)
-    # A mask of no element is that of `_no_mask`: the layer's mask has a window.
-    masked = attention_mask is not None and attention_mask.numel() > 0
-    if masked or unknown or not getattr(module, "is_causal", True):
-        raise NotPackable(f"its attention takes {', '.join(unknown) or 'a mask of its own'}")
-    if (attention_mask is None) != (sliding_window is None):
-        raise NotPackable("its masks and its layers differ about the window")
+    plan = plan_for(module, attention_mask, sliding_window, options)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
     out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
-    for segment in plan:
+    for segment in plan.segments:
         context = slice(segment.start, segment.stop)
         for start, stop in ((segment.start, segment.stop), *segment.responses):
             own = slice(start, stop)
@@ -126,7 +148,7 @@ def _attend(
     return torch.softmax(logits.masked_fill(~seen, -torch.inf), -1, dtype=torch.float32).to(v.dtype) @ v
 
 
-def _no_mask(*args: Any, local_size: int | None = None, use_vmap: bool = False, **options: Any) -> torch.Tensor | None:
+def no_mask(*args: Any, local_size: int | None = None, use_vmap: bool = False, **options: Any) -> torch.Tensor | None:
     """What `transformers` passes to the layers as their mask: nothing, or a mark (0 elements) where it has a window.
 
     A window that only the mask knows would go unnoticed by a trial of texts that are shorter than it.
@@ -137,4 +159,4 @@ def _no_mask(*args: Any, local_size: int | None = None, use_vmap: bool = False, 
 
 
 AttentionInterface.register(NAME, tree_attention)
-AttentionMaskInterface.register(NAME, _no_mask)
+AttentionMaskInterface.register(NAME, no_mask)

@@ -11,7 +11,6 @@ from analysis.likelihood.encoding import Encoded
 from analysis.likelihood.forward import HEAD_ROWS, Likelihood, likelihoods, reduce_logits
 from analysis.likelihood.packing import Pack
 
-
 HEAD_STEP = 16
 
 

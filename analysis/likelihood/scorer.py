@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from analysis.errors import CellError, one_line
-from analysis.likelihood import attention
+from analysis.likelihood import attention, flex
 from analysis.likelihood.encoding import Encoded
 from analysis.likelihood.forward import HEAD_ROWS, Likelihood, batches, score_batch
 from analysis.likelihood.linear import prepack, unpack
@@ -18,6 +18,7 @@ from analysis.likelihood.packed import Head, score_pack
 from analysis.likelihood.packing import Group, Pack, packs
 
 CPU_TOKENS, GPU_TOKENS = 2048, 16_384
+CPU_ATTENTION, GPU_ATTENTION = (attention.NAME,), (flex.NAME, attention.NAME)
 WORKERS = 2
 _CANNOT_RUN = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 _GROWING_ROPE = ("dynamic", "longrope")
@@ -59,23 +60,31 @@ class Scorer:
             unpack(packed)
 
     def _try_packed(self, trial: Sequence[Encoded], expected: Sequence[Likelihood]) -> str:
+        """Have packed rows used, by the first kind of attention that gives the model's numbers; else say why not."""
         if self._grows:
             return "its positions depend on the length of the whole row"
-        before, head = self.model.config._attn_implementation, None
+        before = self.model.config._attn_implementation
         try:
-            self.head = head = Head(self.model)
-            self.model.set_attn_implementation(attention.NAME)
-            if self._agrees(trial, expected, packed=True) and self._turns(trial):
-                return ""
-            reason = "packed rows change its numbers"
-        except attention.NotPackable as error:
-            reason = str(error)
+            self.head = Head(self.model)
         except _CANNOT_RUN as error:
-            reason = f"it cannot run packed rows ({one_line(error, 80)})"
+            return f"its head cannot be run alone ({one_line(error, 80)})"
+        for name in CPU_ATTENTION if self.device == "cpu" else GPU_ATTENTION:
+            self.model.set_attn_implementation(name)
+            reason = self._try_attention(trial, expected)
+            if not reason:
+                return ""
         self.model.set_attn_implementation(before)
-        if head is not None:
-            head.remove()
+        self.head.remove()
         return reason
+
+    def _try_attention(self, trial: Sequence[Encoded], expected: Sequence[Likelihood]) -> str:
+        try:
+            same = self._agrees(trial, expected, packed=True) and self._turns(trial)
+            return "" if same else "packed rows change its numbers"
+        except attention.NotPackable as error:
+            return str(error)
+        except _CANNOT_RUN as error:
+            return f"it cannot run packed rows ({one_line(error, 80)})"
 
     @property
     def _grows(self) -> bool:
@@ -144,6 +153,16 @@ class Scorer:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
 
+    def _score_pack(self, texts: Sequence[Encoded], pack: Pack, entropy: bool) -> list[tuple[int, Likelihood]]:
+        found = score_pack(self.head, texts, pack, entropy)
+        if self.model.config._attn_implementation == flex.NAME and len(found) > 1:
+            # One kernel for the row multiplies what a token does not see by zero, and zero times NaN is NaN.
+            for k, (i, made) in enumerate(found):
+                if not math.isfinite(made.sum_logprob):
+                    alone = Group(texts[i].ids[: texts[i].start], (i,))
+                    found[k] = score_pack(self.head, texts, Pack((alone,), len(texts[i].ids) - 1), entropy)[0]
+        return found
+
     def score(self, texts: Sequence[Encoded], batch: Batch, entropy: bool = True) -> list[tuple[int, Likelihood]]:
         """Log-likelihoods of the texts of one batch, each with its index in `texts`.
 
@@ -156,7 +175,7 @@ class Scorer:
         """
         try:
             if batch.pack is not None:
-                return score_pack(self.head, texts, batch.pack, entropy)
+                return self._score_pack(texts, batch.pack, entropy)
             made = score_batch(self.model, self.device, [texts[i] for i in batch.texts])
             return list(zip(batch.texts, made, strict=True))
         except (RuntimeError, MemoryError) as error:

@@ -2,7 +2,7 @@
 
     python -m tests.bench.growth [--pairs 5000 50000 500000]
 
-A process of its own reads each dataset and another scores it; printed is how far the latter's memory rises above what it
+A process of its own reads each dataset and another scores it; printed is how far its memory rises above what it
 holds once the model is loaded, and how long it takes.
 """
 

@@ -1,5 +1,9 @@
-"""Attention of packed rows against softmax over the tokens that each one may see, written out in float64."""
+"""Attention of packed rows against softmax over the tokens that each one may see, written out in float64.
 
+FlexAttention, which is for GPUs, is run without being compiled: the mask and the options are what is tested.
+"""
+
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,13 +13,28 @@ import pytest
 import torch
 
 from analysis.likelihood.attention import NotPackable, Segment, segments, tree_attention
+from analysis.likelihood.flex import flex_tree_attention
 
 Array = npt.NDArray[np.float64]
 N_TOKENS, HEADS, SIZE = 30, 4, 6
 # A context of one token with no response that is read, one with three responses (of one token and more), and one of
 # many tokens with one response.
 PLAN = (Segment(0, 1, ()), Segment(1, 6, ((6, 7), (7, 12), (12, 15))), Segment(15, 26, ((26, 30),)))
-MODULE: Any = SimpleNamespace(is_causal=True)
+MODULE: Any = SimpleNamespace(is_causal=True, training=False)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+
+
+@pytest.fixture(autouse=True)
+def eagerly() -> Iterator[None]:
+    with torch.compiler.set_stance("force_eager"), torch.inference_mode():
+        yield
+
+
+@pytest.fixture(params=[tree_attention, flex_tree_attention])
+def attend(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 def seen(window: int | None) -> npt.NDArray[np.bool_]:
@@ -54,26 +73,29 @@ def tensors(n_key_value_heads: int) -> list[torch.Tensor]:
 @pytest.mark.parametrize("window", [None, 1, 3, 5, 8, 16, 100])
 @pytest.mark.parametrize("softcap", [None, 1.5])
 @pytest.mark.parametrize("scale", [None, 0.7])
-def test_by_hand(n_key_value_heads: int, window: int | None, softcap: float | None, scale: float | None) -> None:
+def test_by_hand(
+    attend: Any, n_key_value_heads: int, window: int | None, softcap: float | None, scale: float | None
+) -> None:
     q, k, v = tensors(n_key_value_heads)
     # A layer whose mask has a window is given a mark of no element in its place.
     mark = None if window is None else torch.empty(1, 1, 0, 0)
     with segments(PLAN):
-        found, weights = tree_attention(MODULE, q, k, v, mark, scale, sliding_window=window, softcap=softcap)
+        found, weights = attend(MODULE, q, k, v, mark, scale, sliding_window=window, softcap=softcap)
     assert weights is None and found.shape == (1, N_TOKENS, HEADS, SIZE)
     exact = by_hand(*(t[0].double().numpy() for t in (q, k, v)), scale or SIZE**-0.5, window, softcap)
     # Logits of up to 50 are known to 50 · 2⁻²⁴ = 3e-6 in float32, and the values are below 10: errors of a few 1e-5.
     np.testing.assert_allclose(found[0].double().numpy(), exact, rtol=0, atol=5e-5)
 
 
-def test_nothing_leaks() -> None:
+def test_nothing_leaks(attend: Any) -> None:
     """What stands in one response, or in another group, reaches no other token's output: not in one bit."""
     q, k, v = tensors(2)
     with segments(PLAN):
-        before, _ = tree_attention(MODULE, q, k, v, None)
+        before, _ = attend(MODULE, q, k, v, None)
         others_k, others_v = k.clone(), v.clone()
-        others_k[:, :, 7:12], others_v[:, :, 7:12] = 1e4, torch.nan
-        after, _ = tree_attention(MODULE, q, others_k, others_v, None)
+        # One kernel for the whole row multiplies what is not seen by zero, so that NaN would show.
+        others_k[:, :, 7:12], others_v[:, :, 7:12] = 1e4, torch.nan if attend is tree_attention else 1e4
+        after, _ = attend(MODULE, q, others_k, others_v, None)
     untouched = [i for i in range(N_TOKENS) if not 7 <= i < 12]
     assert torch.equal(before[:, untouched], after[:, untouched])
     assert not torch.equal(before, after)
@@ -91,26 +113,26 @@ def test_nothing_leaks() -> None:
         ({"sliding_window": 8}, "window"),
     ],
 )
-def test_what_is_not_covered_is_refused(options: dict[str, Any], reason: str) -> None:
+def test_what_is_not_covered_is_refused(attend: Any, options: dict[str, Any], reason: str) -> None:
     q, k, v = tensors(2)
     with segments(PLAN), pytest.raises(NotPackable, match=reason):
-        tree_attention(**{"module": MODULE, "query": q, "key": k, "value": v, "attention_mask": None, **options})
+        attend(**{"module": MODULE, "query": q, "key": k, "value": v, "attention_mask": None, **options})
 
 
-def test_options_that_change_nothing_are_taken() -> None:
+def test_options_that_change_nothing_are_taken(attend: Any) -> None:
     q, k, v = tensors(2)
     with segments(PLAN):
-        plain, _ = tree_attention(MODULE, q, k, v, None)
-        told, _ = tree_attention(MODULE, q, k, v, None, s_aux=None, dropout=0.0, is_causal=True, use_cache=False)
+        plain, _ = attend(MODULE, q, k, v, None)
+        told, _ = attend(MODULE, q, k, v, None, s_aux=None, dropout=0.0, is_causal=True, use_cache=False)
     assert torch.equal(plain, told)
 
 
-def test_without_a_plan() -> None:
+def test_without_a_plan(attend: Any) -> None:
     q, k, v = tensors(2)
     with pytest.raises(NotPackable, match="in another way"):
-        tree_attention(MODULE, q, k, v, None)
+        attend(MODULE, q, k, v, None)
     with pytest.raises(ZeroDivisionError), segments(PLAN):
         raise ZeroDivisionError
     # Nor is one left behind by what failed.
     with pytest.raises(NotPackable, match="in another way"):
-        tree_attention(MODULE, q, k, v, None)
+        attend(MODULE, q, k, v, None)

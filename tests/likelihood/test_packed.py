@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.likelihood import attention
+from analysis.likelihood import attention, flex
 from analysis.likelihood.encoding import Encoded
 from analysis.likelihood.forward import HEAD_ROWS, Likelihood
 from analysis.likelihood.packed import Head, score_pack
@@ -57,6 +57,17 @@ def test_every_architecture(name: str, record_property: Callable[[str, object], 
         found = packed(model, texts, budget)
         record_property(f"largest deviations, budget {budget}", deviations(found, wanted))
         agree(found, wanted)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "mistral"])
+def test_the_attention_of_gpus(name: str) -> None:
+    """FlexAttention, not compiled, in place of the usual one."""
+    texts, wanted = expected(name)
+    model = model_of(name)
+    model.set_attn_implementation(flex.NAME)
+    with torch.compiler.set_stance("force_eager"):
+        for budget in (64, 100_000):
+            agree(packed(model, texts, budget), wanted)
 
 
 SHAPES = {

@@ -15,97 +15,19 @@ from analysis import tables
 from analysis.likelihood import scoring
 from analysis.likelihood.encoding import NO_START, TOO_LONG, Encoded, Encoder
 from analysis.likelihood.model import locate, tokenizer_sha256
-from analysis.likelihood.scorer import Batch, Scorer
+from analysis.likelihood.scorer import Batch
 from analysis.likelihood.scoring import NOT_FINITE
 from analysis.likelihood.store import Store
 from analysis.likelihood.templates import render
 from analysis.outputs import Outputs
 from analysis.preferences.records import Message
 from analysis.schemas import TABLES
-from tests.likelihood.cell import excluded, in_work, scored, study_of
-from tests.likelihood.conftest import Loaded, in_memory
+from tests.likelihood.cell import excluded, in_work, pairs, scored, scores, shards, study_of
+from tests.likelihood.conftest import Loaded, Watch, in_memory
 from tests.reference_llama import token_by_token, weights_of
 from tests.tiny import tiny_model
 
 Folder = Callable[..., Path]
-WORDS = (
-    *("the", "dog", "answer", "question", "France", "capital", "of", "and"),
-    *("nobody", "sea", "🌊", "year", "weather", "fine"),
-)
-
-
-def pairs(n: int = 12, seed: int = 0, longest: int = 14, **columns: Any) -> list[dict[str, Any]]:
-    """Pairs of made-up text; every other one has the prompt of the one before it."""
-    random = np.random.default_rng(seed)
-
-    def text(low: int, high: int) -> str:
-        return " ".join(random.choice(WORDS, int(random.integers(low, high))))
-
-    rows: list[dict[str, Any]] = []
-    for i in range(n):
-        prompt = rows[-1]["prompt"] if i % 2 else f"{text(2, 8)} {seed}.{i}?"
-        answers = {"a": f"{text(1, longest)} {i}", "b": f"{text(1, longest)} {i}!"}
-        rows.append({"prompt": prompt, **answers, "best": "ab"[int(random.integers(2))], **columns})
-    return rows
-
-
-@pytest.fixture(autouse=True)
-def no_model_in_in_memory() -> None:
-    scoring._scorer.cache_clear()
-
-
-@pytest.fixture
-def outputs(tmp_path: Path) -> Outputs:
-    return Outputs(tmp_path / "outputs")
-
-
-@pytest.fixture
-def no_scoring(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Call it, and from then on neither loading nor running a base model is allowed."""
-
-    def forbid() -> None:
-        def refuse(*args: Any, **kwargs: Any) -> Any:
-            raise AssertionError("the base model was used")
-
-        scoring._scorer.cache_clear()
-        monkeypatch.setattr(scoring, "load", refuse)
-        monkeypatch.setattr(Scorer, "score", refuse)
-
-    return forbid
-
-
-Watch = Callable[[Callable[[Sequence[Encoded], Batch], None]], None]
-
-
-@pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
-    """Call it with what is to be called before every batch of the stage (those of a scorer's own trial excepted)."""
-    real = scoring._scorer.__wrapped__
-
-    def start(before: Callable[[Sequence[Encoded], Batch], None]) -> None:
-        def made(located: Any, spec: Any) -> Scorer:
-            scorer = real(located, spec)
-            run = scorer.score
-
-            def score(texts: Sequence[Encoded], batch: Batch, entropy: bool = True) -> Any:
-                before(texts, batch)
-                return run(texts, batch, entropy)
-
-            scorer.score = score
-            return scorer
-
-        monkeypatch.setattr(scoring, "_scorer", made)
-
-    return start
-
-
-def scores(outputs: Outputs) -> pd.DataFrame:
-    found = tables.read("scores", outputs.root)
-    return found.sort_values(["scoring_id", "conditional", "response_id"], ignore_index=True)
-
-
-def shards(outputs: Outputs) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in tables.files("scores", outputs.root)}
 
 
 def references(outputs: Outputs, model: Loaded, template: str = "plain") -> dict[tuple[str, bool], Any]:
