@@ -18,6 +18,7 @@ lint: .venv/dev
 # Time and memory on made-up data of real size; some minutes.
 bench: .venv/dev
 	$(BIN)/python -m tests.bench.reading
+	$(BIN)/python -m tests.bench.growth
 
 # Pairs a second against other scorers, side by side; they live in an environment of their own.
 bench-scoring: .venv-bench/installed
@@ -25,7 +26,7 @@ bench-scoring: .venv-bench/installed
 
 .venv-bench/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable . lm_eval minicons
+	.venv-bench/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable . lm_eval minicons trl
 	@touch $@
 
 format: .venv/dev

@@ -1,16 +1,11 @@
 """Linear layers on a CPU, their weights laid out for the matrix kernels once and not at every call."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 HEAD_COPY_BYTES = 160 * 2**20
-# oneDNN, and torch beside it, keep 1,024 kernels each, one for every shape they meet: hundreds of MiB. Both read this
-# when they are first called.
-for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-    os.environ.setdefault(_name, "64")
 
 
 def prepack(model: Any, rows: int, head_rows: int) -> list[tuple[Any, torch.Tensor]]:

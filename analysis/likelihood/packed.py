@@ -8,10 +8,8 @@ import torch
 
 from analysis.likelihood.attention import Segment, segments
 from analysis.likelihood.encoding import Encoded
-from analysis.likelihood.forward import HEAD_ROWS, Likelihood, likelihoods, reduce_logits
+from analysis.likelihood.forward import HEAD_STEP, Likelihood, head_rows, likelihoods, reduce_logits
 from analysis.likelihood.packing import Pack
-
-HEAD_STEP = 16
 
 
 class _Given:
@@ -37,6 +35,7 @@ class Head:
     def __init__(self, model: Any) -> None:
         self.model, self.layers = model, getattr(model, model.base_model_prefix)
         self._given = threading.local()
+        self.rows = head_rows(model.get_output_embeddings().weight.shape[0], model.device.type)
         self._nothing = torch.zeros((1, 1), dtype=torch.long, device=model.device)
         real = self.layers.forward
 
@@ -112,8 +111,8 @@ def score_pack(head: Head, texts: Sequence[Encoded], pack: Pack, entropy: bool =
     rows = hidden.index_select(0, torch.tensor(row.read_at, device=device))
     targets = torch.tensor(row.targets, device=device)
     logprob, spread = [], []
-    for k in range(0, len(targets), HEAD_ROWS):
-        part = reduce_logits(head.logits(rows[k : k + HEAD_ROWS]), targets[k : k + HEAD_ROWS], entropy)
+    for k in range(0, len(targets), head.rows):
+        part = reduce_logits(head.logits(rows[k : k + head.rows]), targets[k : k + head.rows], entropy)
         logprob.append(part[0])
         spread.append(part[1])
     return list(zip(row.order, likelihoods(torch.cat(logprob), torch.cat(spread), row.lengths), strict=True))

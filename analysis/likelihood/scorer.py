@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from analysis.errors import CellError, one_line
-from analysis.likelihood import attention, flex
+from analysis.likelihood import attention, flex, memory
 from analysis.likelihood.encoding import Encoded
-from analysis.likelihood.forward import HEAD_ROWS, Likelihood, batches, score_batch
+from analysis.likelihood.forward import Likelihood, batches, head_rows, score_batch
 from analysis.likelihood.linear import prepack, unpack
 from analysis.likelihood.packed import Head, score_pack
 from analysis.likelihood.packing import Group, Pack, packs
@@ -50,11 +50,13 @@ class Scorer:
 
     def __init__(self, model: Any, budget: int | None = None) -> None:
         self.model, self.device = model, model.device.type
+        if self.device == "cpu":
+            memory.bound()
         self.budget = budget or (CPU_TOKENS if self.device == "cpu" else GPU_TOKENS)
         trial = _trial(model)
         expected = [score_batch(model, self.device, [text])[0] for text in trial]
         self.why_padded = self._try_packed(trial, expected)
-        packed = prepack(model, self.budget, HEAD_ROWS)
+        packed = prepack(model, self.budget, head_rows(model.get_input_embeddings().weight.shape[0], self.device))
         # Some architectures use a layer's weights without calling it.
         if packed and not self._runs(trial, expected):
             unpack(packed)

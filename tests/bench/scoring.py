@@ -1,225 +1,236 @@
-"""How fast pairs are scored, against other people's scorers, side by side in one run.
+"""How fast responses are scored, against other people's scorers, side by side in one run; and in how much memory.
 
-    python -m tests.bench.scoring [--models 15m 135m] [--pairs N] [--repeats 3] [--dtypes float32 bfloat16]
+    python -m tests.bench.scoring [--only speed fours memory] [--models 15m 135m] [--peers …] [--pairs N] [--repeats 3]
 
-Random-weight Llamas of 15 million (32k vocabulary) and 135 million parameters (SmolLM2's shape) score the same pairs
+Random-weight Llamas of 15 million (32k vocabulary) and 135 million parameters (SmolLM2's shape) score the same texts
 with the same threads: hh-rlhf where it lies beside the project, made-up text of like lengths elsewhere. Every scorer
-runs in a process of its own; they take turns, and medians over the turns are compared. Sums must agree within 1e-3 nats
-in float32. The limit: the least work in matrix products (each prompt once, logits at response positions only) at the
-largest rate a matrix product reached in this run. Prints a table, and for each comparison a line
-`ratio <peer> <model> <dtype> <number>`.
+runs in a process of its own, a peer with the batch size at which it was fastest on a third of the pairs; they take
+turns, and medians over the turns are compared. Sums must agree within 1e-3 nats in float32: else the exit status is 1.
+
+speed: pairs, against every peer, and against the limit: the least work in matrix products (each prompt once, logits at
+response positions only) at the largest rate a matrix product reached in this run. For each comparison a line
+`ratio <peer> <model> <dtype> <number>`; what entropies cost is told apart.
+fours: the same prompts with two and with four responses each. memory: see `tests.bench.memory`.
 """
 
 import argparse
-import gzip
 import json
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-HH = Path(__file__).parents[3] / "shared/hub/datasets/Anthropic/hh-rlhf/harmless-base/test.jsonl.gz"
-SHAPES: dict[str, dict[str, Any]] = {
-    "15m": {
-        "hidden_size": 288, "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 6,
-        "intermediate_size": 768, "vocab_size": 32_000,
-    },
-    "135m": {
-        "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
-        "intermediate_size": 1536, "vocab_size": 49_152,
-    },
-}  # fmt: skip
-PAIRS = {"15m": 200, "135m": 48}
-PEERS = {"lm-eval": (1, 4, 16), "loop": (1,), "minicons": (8,)}
-Pair = tuple[str, list[str]]
+from tests.bench import memory
+from tests.bench.material import (
+    SHAPES,
+    Lengths,
+    Prompt,
+    fours,
+    hh_pairs,
+    largest_rate,
+    least_work,
+    lengths,
+    make_model,
+)
 
-
-def hh_pairs(n: int) -> list[Pair]:
-    """Pairs of hh-rlhf, chosen by a seed; made-up ones of like lengths where it is not there."""
-    dice = random.Random(0)
-    if not HH.is_file():
-
-        def text(k: int) -> str:
-            return " ".join("".join(dice.choices("etaoinshrdlu", k=dice.randint(2, 8))) for _ in range(k))
-
-        return [
-            (
-                f"\n\nHuman: {text(dice.randint(20, 160))}\n\nAssistant:",
-                [f" {text(dice.randint(10, 90))}" for _ in "ab"],
-            )
-            for _ in range(n)
-        ]
-    with gzip.open(HH, "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    dice.shuffle(rows)
-    found: list[Pair] = []
-    for row in rows:
-        parts = [row[side].rpartition("\n\nAssistant:") for side in ("chosen", "rejected")]
-        prompts = {head + mark for head, mark, _ in parts}
-        if len(prompts) == 1 and all(tail.strip() for _, _, tail in parts):
-            found.append((prompts.pop(), [tail for _, _, tail in parts]))
-    return found[:n]
-
-
-def make_model(name: str, pairs: Sequence[Pair], folder: Path) -> None:
-    """A random-weight model of a stated shape, with a byte-level BPE tokenizer of 8,000 merges learnt on the pairs."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    backend = ByteLevelBPETokenizer()
-    texts = [prompt + r for prompt, responses in pairs for r in responses]
-    backend.train_from_iterator(texts, vocab_size=8000, special_tokens=["<eos>"], show_progress=False)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend._tokenizer, eos_token="<eos>", pad_token="<eos>")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        **SHAPES[name], max_position_embeddings=8192, tie_word_embeddings=True, bos_token_id=None, eos_token_id=0
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+PAIRS = {"15m": 200, "135m": 96}
+PEERS = {"lm-eval": (1, 4, 16), "loop": (1,), "minicons": (1, 8, 16), "trl": (1, 2, 8)}
+PACKAGES = ("torch", "transformers", "lm_eval", "minicons", "trl")
+LARGEST_DIFFERENCE = 1e-3
 
 
 class Worker:
     """A scorer's process."""
 
-    def __init__(self, name: str, folder: Path, dtype: str, pairs: Path, batch: int) -> None:
-        command = [sys.executable, "-m", "tests.bench.scorers", name, str(folder), dtype, str(pairs), str(batch)]
+    def __init__(self, name: str, folder: Path, dtype: str, prompts: Path, batch: int) -> None:
+        self.name, self.dtype, self.batch = name, dtype, batch
+        command = [sys.executable, "-m", "tests.bench.scorers", name, str(folder), dtype, str(prompts), str(batch)]
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
         )
         self.seconds: list[float] = []
-        self.peak = 0
-        self.answer()
+        self.sums: list[float] = []
+        self.peak, self.tokens_read = 0, 0
+        self._answer()
 
-    def answer(self) -> dict[str, Any]:
+    def _answer(self) -> dict[str, Any]:
         """The next line of JSON."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.startswith("{"):
                 return dict(json.loads(line))
-        raise SystemExit(f"{self.process.args} ended")
+        self.errors.seek(0)
+        raise SystemExit(f"{self.name} ended:\n{self.errors.read()[-2000:]}")
 
-    def go(self, what: str = "go") -> dict[str, Any]:
-        """Score all pairs once."""
+    def go(self) -> float:
+        """Score all texts once; in how many seconds."""
         assert self.process.stdin is not None
-        print(what, file=self.process.stdin, flush=True)
-        told = self.answer()
+        print("go" if self.sums else "sums", file=self.process.stdin, flush=True)
+        told = self._answer()
         self.seconds.append(told["seconds"])
-        self.peak = told["peak_mib"]
-        return told
+        self.peak, self.tokens_read = told["peak_mib"], told["tokens_read"]
+        self.sums = told.get("sums", self.sums)
+        return self.seconds[-1]
+
+    @property
+    def median(self) -> float:
+        """Seconds of a turn."""
+        return statistics.median(self.seconds)
+
+    def off(self, reference: "Worker") -> float:
+        """The largest difference of a sum, in nats."""
+        return max(abs(a - b) for a, b in zip(self.sums, reference.sums, strict=True))
 
     def stop(self) -> None:
         """End the process."""
         self.process.kill()
         self.process.wait()
+        self.errors.close()
 
 
-def largest_rate(dtype: torch.dtype) -> float:
-    """The largest rate of a matrix product measured here, in GFLOP/s."""
-    best = 0.0
-    for m, k, n in ((2048, 2048, 2048), (2048, 576, 1536), (2048, 288, 768), (512, 576, 49_152)):
-        a, w = torch.randn(m, k).to(dtype), torch.randn(n, k).to(dtype)
-        packed = torch.ops.mkldnn._reorder_linear_weight(w, m)
-        for _ in range(12):
-            began = time.perf_counter()
-            torch.ops.mkldnn._linear_pointwise(a, packed, None, "none", [], "")
-            best = max(best, 2 * m * k * n / (time.perf_counter() - began) / 1e9)
-    return best
+class Bench:
+    """One model with its texts, in a folder of its own."""
 
+    def __init__(self, name: str, n: int, options: argparse.Namespace, root: Path) -> None:
+        self.name, self.options, self.root, self.folder = name, options, root, root / "model"
+        self.pairs = hh_pairs(n)
+        make_model(SHAPES[name], hh_pairs(2000), self.folder)
+        self._best: dict[str, int] = {}
 
-def least_work(name: str, pairs: Sequence[Pair], folder: Path) -> float:
-    """Matrix products that scoring needs, in GFLOP: each prompt once, logits at response positions only."""
-    from transformers import AutoTokenizer
+    def lengths(self, prompts: Sequence[Prompt]) -> list[Lengths]:
+        """How long prompts and responses are."""
+        return lengths(prompts, self.folder)
 
-    tokenizer, c = AutoTokenizer.from_pretrained(folder), SHAPES[name]
-    size, layers = c["hidden_size"], c["num_hidden_layers"]
-    grouped = size * c["num_key_value_heads"] // c["num_attention_heads"]
-    a_token = 2 * layers * (2 * size * size + 2 * size * grouped + 3 * size * c["intermediate_size"])
-    work = 0.0
-    for prompt, responses in pairs:
-        n = len(tokenizer(prompt).input_ids)
-        lengths = [len(tokenizer(prompt + r).input_ids) - n for r in responses]
-        work += a_token * (n + sum(k - 1 for k in lengths)) + 2 * size * c["vocab_size"] * sum(lengths)
-        work += 4 * layers * size * (n * n / 2 + sum((k - 1) * n + (k - 1) ** 2 / 2 for k in lengths))
-    return work / 1e9
+    def write(self, name: str, prompts: Sequence[Prompt]) -> Path:
+        """A file of prompts, for the workers."""
+        path = self.root / f"{name}.json"
+        path.write_text(json.dumps(prompts), encoding="utf-8")
+        return path
 
+    def peer(self, name: str, prompts: Path) -> Worker:
+        """A peer, with the batch size that suits it best."""
+        return Worker(name, self.folder, "float32", prompts, self._best_batch(name))
 
-def best_batch(name: str, folder: Path, path: Path) -> int:
-    """The batch size at which a peer is fastest, by one turn each."""
-    taken = {}
-    for batch in PEERS[name] if len(PEERS[name]) > 1 else ():
-        worker = Worker(name, folder, "float32", path, batch)
-        taken[batch] = worker.go()["seconds"]
-        worker.stop()
-    return min(taken, key=taken.__getitem__) if taken else PEERS[name][0]
+    def ours(self, prompts: Path, dtype: str = "float32", name: str = "ours") -> Worker:
+        """This project's scorer."""
+        return Worker(name, self.folder, dtype, prompts, self.options.budget)
 
+    def _best_batch(self, name: str) -> int:
+        sizes = PEERS[name]
+        if name not in self._best:
+            path = self.write("sample", self.pairs[::3]) if len(sizes) > 1 else Path()
+            self._best[name] = min(sizes, key=lambda batch: self._seconds(name, path, batch)) if path.name else sizes[0]
+        return self._best[name]
 
-def compare(name: str, n: int, repeats: int, dtypes: Sequence[str], peers: Sequence[str], budget: int) -> None:
-    """Print the table of one model."""
-    pairs = hh_pairs(n)
-    with tempfile.TemporaryDirectory() as root:
-        folder, path = Path(root) / "model", Path(root) / "pairs.json"
-        make_model(name, hh_pairs(2000), folder)
-        path.write_text(json.dumps(pairs), encoding="utf-8")
-        work = least_work(name, pairs, folder)
-        workers = {
-            (peer, "float32"): Worker(peer, folder, "float32", path, best_batch(peer, folder, path)) for peer in peers
-        }
-        workers |= {(o, d): Worker(o, folder, d, path, budget) for d in dtypes for o in ("ours", "ours-entropy")}
-        rates: dict[str, float] = dict.fromkeys(dtypes, 0.0)
-        sums: dict[tuple[str, str], list[float]] = {}
-        for turn in range(repeats):
-            for dtype in dtypes:
-                rates[dtype] = max(rates[dtype], largest_rate(getattr(torch, dtype)))
-            for key, worker in workers.items():
-                told = worker.go("sums" if turn == 0 else "go")
-                sums.setdefault(key, told.get("sums", []))
-        for worker in workers.values():
+    def _seconds(self, name: str, path: Path, batch: int) -> float:
+        worker = Worker(name, self.folder, "float32", path, batch)
+        try:
+            return worker.go()
+        finally:
             worker.stop()
-        report(name, len(pairs), workers, rates, work, sums)
 
 
-def report(
-    name: str, n: int, workers: dict[tuple[str, str], Worker], rates: dict[str, float], work: float,
-    sums: dict[tuple[str, str], list[float]],
-) -> None:  # fmt: skip
-    """Print what was measured."""
-    reference = sums["ours", "float32"]
-    for (who, dtype), worker in workers.items():
-        rate = n / statistics.median(worker.seconds)
-        off = max(abs(a - b) for a, b in zip(reference, sums[who, dtype], strict=True))
-        limit = f", {rate * work / n / rates[dtype]:.0%} of the limit" if dtype in rates and "ours" in who else ""
+def agree(workers: Sequence[Worker], reference: Worker) -> bool:
+    """Whether the sums of all float32 scorers are those of the reference; says which are not."""
+    wrong = [w for w in workers if w.dtype == "float32" and not w.off(reference) <= LARGEST_DIFFERENCE]
+    for worker in wrong:
+        print(f"the sums of {worker.name} differ by {worker.off(reference):.1e} nats", file=sys.stderr)
+    return not wrong
+
+
+def speed(bench: Bench) -> bool:
+    """Pairs, against every peer; whether all sums agree."""
+    options, path = bench.options, bench.write("pairs", bench.pairs)
+    dtypes = list(dict.fromkeys(["float32", *options.dtypes]))
+    workers = [bench.ours(path, dtype, name) for dtype in dtypes for name in ("ours", "ours-entropy")]
+    workers += [bench.peer(peer, path) for peer in options.peers]
+    rates = dict.fromkeys(dtypes, 0.0)
+    for _ in range(options.repeats):
+        for dtype in dtypes:
+            rates[dtype] = max(rates[dtype], largest_rate(getattr(torch, dtype)))
+        for worker in workers:
+            worker.go()
+    for worker in workers:
+        worker.stop()
+    n, work = len(bench.pairs), least_work(SHAPES[bench.name], bench.lengths(bench.pairs))
+    report(bench.name, n, workers, {dtype: rate / work for dtype, rate in rates.items()})
+    return agree(workers, workers[0])
+
+
+def report(name: str, n: int, workers: Sequence[Worker], limits: Mapping[str, float]) -> None:
+    """Print rates, and what share they are of the limits (turns a second), then ratios."""
+    for worker in workers:
+        ours = worker.name.startswith("ours")
+        share = f", {1 / worker.median / limits[worker.dtype]:.0%} of the limit" if ours else f", batch {worker.batch}"
         print(
-            f"{name} {who:13} {dtype:9} {rate:7.2f} pairs/s, {worker.peak:6,} MiB, largest difference {off:.1e}{limit}"
+            f"{name} {worker.name:13} {worker.dtype:9} {n / worker.median:7.2f} pairs/s, {worker.peak:6,} MiB, "
+            f"largest difference {worker.off(workers[0]):.1e}{share}"
         )
-    for (who, dtype), worker in workers.items():
-        if who != "ours":
-            continue
-        for (peer, _), other in workers.items():
-            if "ours" not in peer:
-                ratio = statistics.median(other.seconds) / statistics.median(worker.seconds)
-                print(f"ratio {peer} {name} {dtype} {ratio:.2f}", flush=True)
+    made = {(worker.name, worker.dtype): worker.median for worker in workers}
+    for dtype in limits:
+        mine = made["ours", dtype]
+        for worker in workers:
+            if not worker.name.startswith("ours"):
+                print(f"ratio {worker.name} {name} {dtype} {worker.median / mine:.2f}")
+        print(f"entropy {name} {dtype} {made['ours-entropy', dtype] / mine - 1:+.1%} time", flush=True)
+
+
+def responses(bench: Bench) -> bool:
+    """The same prompts with two and with four responses each; whether all sums agree."""
+    twos = bench.pairs[: (len(bench.pairs) + 1) // 2]
+    groups = {"pairs": twos, "fours": fours(twos)}
+    paths = {kind: bench.write(kind, prompts) for kind, prompts in groups.items()}
+    mine = {kind: bench.ours(path) for kind, path in paths.items()}
+    others = [bench.peer("lm-eval", paths["fours"])] if "lm-eval" in bench.options.peers else []
+    for _ in range(bench.options.repeats):
+        for worker in (*mine.values(), *others):
+            worker.go()
+    rates = {kind: len(worker.sums) / worker.median for kind, worker in mine.items()}
+    for kind, worker in mine.items():
+        sizes = bench.lengths(groups[kind])
+        times = (worker.tokens_read - sum(s.read for s in sizes)) / sum(s.prompt for s in sizes)
+        print(
+            f"{bench.name} {kind} {rates[kind]:.1f} responses/s, {worker.tokens_read / len(worker.sums):.1f} tokens "
+            f"read a response, each prompt read {times:.2f} times"
+        )
+    print(f"fours {bench.name} float32 {rates['fours'] / rates['pairs']:.2f} times the responses/s of pairs")
+    for worker in others:
+        print(f"fours-ratio {worker.name} {bench.name} float32 {worker.median / mine['fours'].median:.2f}", flush=True)
+    for worker in (*mine.values(), *others):
+        worker.stop()
+    return agree(others, mine["fours"])
 
 
 def main() -> None:
-    """Compare on every model asked for."""
+    """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=list(SHAPES))
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--peers", nargs="*", default=list(PEERS))
-    parser.add_argument("--pairs", type=int)
+    parser.add_argument("--only", nargs="+", choices=["speed", "fours", "memory"], default=["speed", "fours", "memory"])
+    parser.add_argument("--models", nargs="+", choices=list(SHAPES), default=list(SHAPES))
+    parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--pairs", type=int, help=f"by default {PAIRS}; fours take half as many prompts")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--budget", type=int, default=2048)
+    parser.add_argument("--budget", type=int, default=2048, help="tokens that ours reads at a time")
     options = parser.parse_args()
-    for name in options.models:
-        n = options.pairs or PAIRS[name]
-        compare(name, n, options.repeats, options.dtypes, options.peers, options.budget)
+    print(
+        ", ".join(f"{name} {version(name)}" for name in PACKAGES) + f"; {torch.get_num_threads()} threads", flush=True
+    )
+    agreed = True
+    for name in options.models if {"speed", "fours"} & set(options.only) else ():
+        with tempfile.TemporaryDirectory() as root:
+            bench = Bench(name, options.pairs or PAIRS[name], options, Path(root))
+            for part, run in (("speed", speed), ("fours", responses)):
+                agreed = (part not in options.only or run(bench)) and agreed
+    if "memory" in options.only:
+        memory.measure(hh_pairs(options.pairs or PAIRS["15m"]), options.budget, hh_pairs(2000))
+    sys.exit(not agreed)
 
 
 if __name__ == "__main__":

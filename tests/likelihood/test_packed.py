@@ -14,7 +14,7 @@ import torch
 
 from analysis.likelihood import attention, flex
 from analysis.likelihood.encoding import Encoded
-from analysis.likelihood.forward import HEAD_ROWS, Likelihood
+from analysis.likelihood.forward import Likelihood, head_rows
 from analysis.likelihood.packed import Head, score_pack
 from analysis.likelihood.packing import packs
 from tests.likelihood.architectures import (
@@ -126,9 +126,9 @@ def test_what_is_no_number_stays_in_its_response() -> None:
 class TestHead:
     def test_rows_of_any_number(self) -> None:
         """More rows than the head takes at once, with another number left over."""
-        random = np.random.default_rng(0)
-        texts = [text(random, (BOS, k + 1), WINDOW - 1) for k in range(2 * HEAD_ROWS // WINDOW + 2)]
-        assert sum(t.n_tokens for t in texts) > 2 * HEAD_ROWS
+        random, rows = np.random.default_rng(0), head_rows(VOCABULARY, "cpu")
+        texts = [text(random, (BOS, k + 1), WINDOW - 1) for k in range(2 * rows // WINDOW + 2)]
+        assert sum(t.n_tokens for t in texts) > 2 * rows
         agree(packed(tree("llama"), texts, 100_000), exact(model_of("llama", torch.float64), texts))
 
     @pytest.mark.parametrize("name", ["gemma2", "cohere", "granite", "phi"])
