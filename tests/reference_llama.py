@@ -65,8 +65,12 @@ def one_pass(weights: Weights, ids: tuple[int, ...], start: int) -> Reference:
     """The same from a single run with a causal mask: quick enough for long texts, and itself checked against
     `token_by_token`.
     """
-    hidden = _hidden(weights, ids[:-1])[start - 1 :]
-    return _summed(log_softmax(hidden @ weights.arrays["lm_head.weight"].T), ids[start:])
+    return _summed(_rows(weights, ids, start), ids[start:])
+
+
+def each_token(weights: Weights, ids: tuple[int, ...], start: int) -> Array:
+    """Log-probability of each of `ids[start:]`, from a single run."""
+    return _chosen(_rows(weights, ids, start), ids[start:])
 
 
 def last_logits(weights: Weights, ids: tuple[int, ...]) -> Array:
@@ -82,9 +86,18 @@ def log_softmax(logits: Array) -> Array:
     return made
 
 
+def _rows(weights: Weights, ids: tuple[int, ...], start: int) -> Array:
+    hidden = _hidden(weights, ids[:-1])[start - 1 :]
+    return log_softmax(hidden @ weights.arrays["lm_head.weight"].T)
+
+
+def _chosen(logp: Array, targets: tuple[int, ...]) -> Array:
+    made: Array = logp[np.arange(len(targets)), list(targets)]
+    return made
+
+
 def _summed(logp: Array, targets: tuple[int, ...]) -> Reference:
-    chosen = logp[np.arange(len(targets)), list(targets)]
-    return Reference(float(chosen.sum()), float(-(np.exp(logp) * logp).sum(-1).mean()))
+    return Reference(float(_chosen(logp, targets).sum()), float(-(np.exp(logp) * logp).sum(-1).mean()))
 
 
 def _hidden(weights: Weights, ids: tuple[int, ...]) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -240,6 +241,20 @@ def test_no_row_group_is_empty(tmp_path: Path) -> None:
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [2, 1]
 
 
+def test_responses_stand_in_small_groups_by_every_way_of_writing(tmp_path: Path) -> None:
+    """They are looked up by prompt, a group at a time."""
+    whole = tables.to_arrow("responses", [filled(TABLES["responses"], response_id=str(i)) for i in range(5000)])
+    tables.write(tmp_path / "1.parquet", "responses", whole)
+    tables.write(tmp_path / "2.parquet", "responses", whole.to_pylist())
+    with tables.writer(tmp_path / "3.parquet", "responses") as add:
+        add(whole.slice(0, 4999))
+        add(whole.slice(4999))
+    for name, wanted in (("1", [2048, 2048, 904]), ("2", [2048, 2048, 904]), ("3", [2048, 2048, 903, 1])):
+        groups = pq.read_metadata(tmp_path / f"{name}.parquet")
+        assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == wanted
+        assert pq.read_table(tmp_path / f"{name}.parquet")["response_id"].equals(whole["response_id"])
+
+
 # Reading.
 
 
@@ -250,6 +265,18 @@ def test_nothing_written_yet_is_an_empty_frame_with_its_columns(tmp_path: Path, 
         assert len(found) == 0
         assert list(found.columns) == [c.name for c in declared.columns]
     assert list(tables.read(declared.name, tmp_path, columns=[declared.columns[0].name])) == [declared.columns[0].name]
+
+
+@EVERY
+def test_a_dataset_of_no_files_is_empty(declared: Table) -> None:
+    found = tables.dataset(declared.name, [])
+    assert found.schema.equals(declared.schema, check_metadata=True)
+    for column in declared.columns:
+        where = ds.field(column.name).is_valid()
+        assert found.to_table(columns=[column.name], filter=where).schema.equals(
+            pa.schema([declared.schema.field(column.name)])
+        )
+    assert found.to_table().equals(declared.schema.empty_table()) and found.count_rows() == 0
 
 
 @pytest.fixture
@@ -268,6 +295,15 @@ def test_a_table_is_read_by_study_and_column(two_studies: Path) -> None:
     assert len(tables.read("comparisons", two_studies, study="three")) == 0
     found = tables.read("comparisons", two_studies, study="one", columns=["strength", "study"])
     assert found.to_dict("list") == {"strength": [0.0, 1.0], "study": ["one", "one"]}
+
+
+def test_a_dataset_is_looked_at_again_and_again(two_studies: Path) -> None:
+    """It is what there was when it was made; a file added since then is not seen."""
+    found = tables.dataset("comparisons", tables.files("comparisons", two_studies))
+    tables.write(two_studies / "comparisons" / "four.parquet", "comparisons", [filled(TABLES["comparisons"])])
+    for study, n in (("one", 2), ("two", 3), ("x", 0)):
+        assert found.to_table(columns=["strength"], filter=ds.field("study") == study).num_rows == n
+    assert found.to_table().schema.equals(TABLES["comparisons"].schema)
 
 
 def test_any_reader_of_parquet_reads_the_folder(two_studies: Path) -> None:

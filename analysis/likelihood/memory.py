@@ -15,8 +15,8 @@ def bound() -> None:
 
     oneDNN, and torch beside it, keep 1,024 kernels each, one for every shape they meet: hundreds of MiB. And glibc
     keeps what was freed in a heap for each thread, where chunks of logits, the largest things there are, do not fit
-    where the last ones were; beyond 28 MiB (a chunk of a large vocabulary) they get memory of their own, which goes back
-    at once. Smaller ones are reused, which is faster.
+    where the last ones were; beyond 28 MiB (a chunk of a large vocabulary) they get memory of their own and give it
+    back at once. Smaller ones are reused, which is faster.
     """
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(name, _KERNELS_KEPT)

@@ -39,11 +39,17 @@ class Precision:
     def __str__(self) -> str:
         if self.status != "ok":
             return f"was not compared with float32: {self.status}"
+        mean, largest = _short(self.mean), _short(self.largest)
         return (
-            f"differs from float32 by {self.mean:.2g} nats a response on average and {self.largest:.2g} at most "
+            f"differs from float32 by {mean} nats a response on average and {largest} at most "
             f"(on a sample of {self.n_responses:,}), which turns {self.n_turned:,} of {self.n_comparisons:,} "
             "comparisons"
         )
+
+
+def _short(nats: float | None) -> str:
+    """Two digits, and all of those before the point."""
+    return f"{nats:,.0f}" if nats is not None and nats >= 100 else f"{nats:.2g}"
 
 
 def deviation(sample: Sequence[Block], outputs: Outputs, scoring_id: str, reference_id: str) -> Precision:

@@ -1,5 +1,6 @@
 """One base model at work on the blocks of a dataset: what is missing is scored, in shards, and counted."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.errors import CellError, one_line
 from analysis.ids import content_id
 from analysis.likelihood.encoding import Encoder
 from analysis.likelihood.measures import MEASURES
@@ -32,7 +34,15 @@ _FACTS = ("text_id", "conditional", "device", "truncated", "n_response_tokens_cu
 def _scorer(located: Located, spec: BaseModelSpec) -> "Scorer":
     from analysis.likelihood.scorer import Scorer
 
-    return Scorer(load(located, spec), spec.batch_tokens)
+    # The one before goes first: two need not fit in memory. It and what stands in for its layers hold each other.
+    if _scorer.cache_info().currsize:
+        _scorer.cache_clear()
+        gc.collect()
+    model = load(located, spec)
+    try:
+        return Scorer(model, spec.batch_tokens)
+    except (RuntimeError, MemoryError) as error:
+        raise CellError(f"base model {spec.key!r} cannot be run on {model.device}: {one_line(error)}") from error
 
 
 @dataclass
@@ -116,9 +126,8 @@ class Scoring:
             rows: dict[str, list[dict[str, Any]]] = {name: [] for name in self.stores}
             for batch, found in zip(shard, results, strict=False):
                 for i, made in found:
-                    if jobs[i].key not in done:
+                    if jobs[i].key not in done and self._keep(block, jobs[i], made, scorer.device, stored, rows):
                         scored_now.add(jobs[i].text_id)
-                        self._keep(block, jobs[i], made, scorer.device, stored, rows)
                 n_tokens += batch.n_tokens
                 yield n_tokens / total
             for name, store in self.stores.items():
@@ -134,11 +143,11 @@ class Scoring:
         device: str,
         stored: dict[str, set[Key]],
         rows: dict[str, list[dict[str, Any]]],
-    ) -> None:
-        """Put what was computed into the rows of the tables that do not have it."""
+    ) -> bool:
+        """Put what was computed into the rows of the tables that do not have it; False where it is no number."""
         if not (np.isfinite(made.sum_logprob) and np.isfinite(made.mean_entropy)):
             block.fail(job.text_id, job.conditional, NOT_FINITE)
-            return
+            return False
         ids, prompt_id = block.ids[job.text_id], block.texts[job.text_id]["prompt_id"]
         if "token_logprobs" in rows and job.key not in stored["token_logprobs"]:
             row = {**token_row(job, made), "prompt_id": prompt_id, "scoring_id": self.scoring_id}
@@ -148,6 +157,7 @@ class Scoring:
             rows["scores"] += [{**row, "response_id": response_id} for response_id in ids]
             if job.conditional:
                 self.counts.add(row, len(ids))
+        return True
 
 
 def _provenance(

@@ -104,8 +104,9 @@ def _precision(spec: BaseModelSpec, study: Study, path: Path, outputs: Outputs, 
     if spec.dtype == "float32":
         return None
     sample = list(blocks(path, outputs, SAMPLE_PROMPTS))
+    needed = study.model_copy(update={"measures": ("mean_logprob",), "token_logprobs": False})
     try:
-        reference = Scoring(spec.model_copy(update={"dtype": "float32"}), study, outputs)
+        reference = Scoring(spec.model_copy(update={"dtype": "float32"}), needed, outputs)
         for block in sample:
             for _ in reference.run(block):
                 pass

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis import tables
@@ -14,7 +15,26 @@ from analysis.preferences.stage import fetch
 from analysis.study import Study, parse
 
 RUN = "run"
+WORDS = (
+    *("the", "dog", "answer", "question", "France", "capital", "of", "and"),
+    *("nobody", "sea", "🌊", "year", "weather", "fine"),
+)
 Row = Mapping[str, Any]
+
+
+def pairs(n: int = 12, seed: int = 0, longest: int = 14, **columns: Any) -> list[dict[str, Any]]:
+    """Pairs of made-up text; every other one has the prompt of the one before it."""
+    random = np.random.default_rng(seed)
+
+    def text(low: int, high: int) -> str:
+        return " ".join(random.choice(WORDS, int(random.integers(low, high))))
+
+    rows: list[dict[str, Any]] = []
+    for i in range(n):
+        prompt = rows[-1]["prompt"] if i % 2 else f"{text(2, 8)} {seed}.{i}?"
+        answers = {"a": f"{text(1, longest)} {i}", "b": f"{text(1, longest)} {i}!"}
+        rows.append({"prompt": prompt, **answers, "best": "ab"[int(random.integers(2))], **columns})
+    return rows
 
 
 def study_of(folder: Path, rows: Sequence[Row], model: Path, **options: Any) -> Study:
@@ -69,3 +89,12 @@ def excluded(outputs: Outputs, stage: str) -> dict[tuple[str, str], int]:
     found = in_work("exclusions", outputs)
     found = found[found["stage"] == stage]
     return {(unit, reason): n for unit, reason, n in zip(found["unit"], found["reason"], found["n"], strict=True)}
+
+
+def scores(outputs: Outputs) -> pd.DataFrame:
+    found = tables.read("scores", outputs.root)
+    return found.sort_values(["scoring_id", "conditional", "response_id"], ignore_index=True)
+
+
+def shards(outputs: Outputs) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in tables.files("scores", outputs.root)}

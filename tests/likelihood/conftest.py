@@ -1,13 +1,17 @@
-"""Base models that the tests of this folder share."""
+"""Base models that the tests of this folder share, and watchers of what is run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 
+from analysis.likelihood import scoring
+from analysis.likelihood.encoding import Encoded
 from analysis.likelihood.model import load, locate, tokenizer_of, window_of
+from analysis.likelihood.scorer import Batch, Scorer
+from analysis.outputs import Outputs
 from analysis.study import BaseModelSpec
 from tests.tiny import tiny_model
 
@@ -23,6 +27,7 @@ class Loaded(NamedTuple):
     window: int | None
 
 
+Watch = Callable[[Callable[[Sequence[Encoded], Batch], None]], None]
 BASE_MODEL = Path(__file__).parents[2] / "data" / "base-model"
 
 
@@ -33,6 +38,54 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def no_model_in_memory() -> None:
+    scoring._scorer.cache_clear()
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Outputs:
+    return Outputs(tmp_path / "outputs")
+
+
+@pytest.fixture
+def no_scoring(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and from then on neither loading nor running a base model is allowed."""
+
+    def forbid() -> None:
+        def refuse(*args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("the base model was used")
+
+        scoring._scorer.cache_clear()
+        monkeypatch.setattr(scoring, "load", refuse)
+        monkeypatch.setattr(Scorer, "score", refuse)
+
+    return forbid
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Call it with what is to be called before every batch of the stage (those of a scorer's own trial excepted)."""
+    cached = scoring._scorer
+
+    def start(before: Callable[[Sequence[Encoded], Batch], None]) -> None:
+        def made(located: Any, spec: Any) -> Scorer:
+            scorer = cached.__wrapped__(located, spec)
+            run = scorer.score
+
+            def score(texts: Sequence[Encoded], batch: Batch, entropy: bool = True) -> Any:
+                before(texts, batch)
+                return run(texts, batch, entropy)
+
+            scorer.score = score
+            return scorer
+
+        made.cache_clear, made.cache_info = cached.cache_clear, cached.cache_info
+        monkeypatch.setattr(scoring, "_scorer", made)
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Which tokens are the response's: checked against the bytes that every token stands for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -360,3 +361,47 @@ class TestWindow:
         assert together == [encoder.encode([p], [r])[0] for p, r in zip(prefixes, responses, strict=True)]
         assert together[1] == TOO_LONG
         assert encoder.encode([], []) == []
+
+
+class TestEnds:
+    """Where tokens end, in characters of the response: of the character that a token's last byte belongs to."""
+
+    def byte_ends(self, used: Any, made: Encoded, pieces: str, response: str) -> list[int]:
+        """Counted on the bytes that the tokens stand for, from the end of the response."""
+        parts, whole = token_bytes(used, made.ids[made.start :], pieces), response.encode()
+        after = [sum(map(len, parts[i + 1 :])) for i in range(len(parts))]
+        cut = len(whole) - made.n_bytes
+        kept = whole[: len(whole) - cut].decode()
+        starts = [len(kept[:i].encode()) for i in range(len(kept))]
+        return [sum(start < made.n_bytes - n for start in starts) for n in after]
+
+    @pytest.mark.parametrize("options", KINDS, ids=str)
+    @given(prefix=TEXT, response=TEXT)
+    @settings(max_examples=40, deadline=None)
+    def test_those_of_the_bytes(
+        self, tokenizer: Tokenizers, options: dict[str, Any], prefix: str, response: str
+    ) -> None:
+        used = tokenizer(**options)
+        (made,) = Encoder(used, None, "exclude", False, ends=True).encode([prefix], [response])
+        (without,) = unlimited(used).encode([prefix], [response])
+        if isinstance(made, str):
+            assert made == without
+            return
+        assert isinstance(without, Encoded) and replace(made, ends=()) == without and without.ends == ()
+        assert list(made.ends) == self.byte_ends(used, made, options.get("pieces", "byte"), response)
+        assert made.ends[-1] == len(response)
+
+    @pytest.mark.parametrize("kind", [{}, {"pieces": "metaspace"}, {"bos": False}], ids=str)
+    @given(prefix=TEXT, response=TEXT, window=st.integers(8, 30))
+    @settings(max_examples=40, deadline=None)
+    def test_of_what_is_cut(
+        self, tokenizer: Tokenizers, kind: dict[str, Any], prefix: str, response: str, window: int
+    ) -> None:
+        """A response is cut after a whole character, unless its first does not fit."""
+        used = tokenizer(**kind)
+        (made,) = Encoder(used, window, "cut", False, ends=True).encode([prefix], [response * 3])
+        assert isinstance(made, Encoded)
+        assert len(made.ends) == made.n_tokens
+        assert list(made.ends) == self.byte_ends(used, made, kind.get("pieces", "byte"), response * 3)
+        alone = unlimited(used).unconditional(made)
+        assert isinstance(alone, Encoded) and alone.ends == made.ends

@@ -12,7 +12,6 @@ from analysis.likelihood.scorer import Scorer
 from tests.likelihood.architectures import agree, expected, model_of
 from tests.likelihood.test_scorer import score_all
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 
 

@@ -1,6 +1,7 @@
 """The scorer: packed where the model's own numbers come out, padded where not, and the same scores either way."""
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -104,23 +105,37 @@ def test_real_base_model(base_model: Loaded, budget: int) -> None:
     agree(score_all(used, texts), exact(copy.deepcopy(base_model.model).double(), texts))
 
 
-class TestMemory:
-    """`torch.OutOfMemoryError` where more than so many tokens are run at once."""
+KINDS = ("GPU", "allocator", "bad_alloc", "MemoryError", "numpy")
+# What torch says where memory does not suffice: on a GPU, and in two ways on a CPU; and what others say.
+NO_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nGPU 0 has a total capacity of 1 GiB"),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: not enough memory: you tried to allocate "
+        "2147483648 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    RuntimeError("std::bad_alloc"),
+    MemoryError(),
+    MemoryError("Unable to allocate 2.00 GiB for an array"),
+)
 
-    def limited(self, monkeypatch: pytest.MonkeyPatch, largest: int) -> list[int]:
+
+class TestMemory:
+    """What is raised where more than so many tokens are run at once."""
+
+    def limited(self, monkeypatch: pytest.MonkeyPatch, largest: int, error: Exception = NO_MEMORY[0]) -> list[int]:
         real_pack, real_batch = scorer.score_pack, scorer.score_batch
         run: list[int] = []
 
         def pack(head: Any, texts: Sequence[Encoded], pack: Any, entropy: bool = True) -> Any:
             run.append(pack.n_tokens)
             if pack.n_tokens > largest:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+                raise error
             return real_pack(head, texts, pack, entropy)
 
         def batch(model: Any, device: str, texts: Sequence[Encoded]) -> Any:
             run.append(len(texts) * (max(len(t.ids) for t in texts) - 1))
             if run[-1] > largest:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+                raise error
             return real_batch(model, device, texts)
 
         monkeypatch.setattr(scorer, "score_pack", pack)
@@ -137,13 +152,38 @@ class TestMemory:
         assert max(run) > largest
 
     @pytest.mark.parametrize("name", ["llama", "bloom"])
-    def test_a_single_text_that_does_not_fit(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("error", NO_MEMORY[1:], ids=KINDS[1:])
+    def test_a_cpu_says_so_in_other_words(self, name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        texts, wanted = expected(name)
+        used = Scorer(model_of(name), 4096)
+        run = self.limited(monkeypatch, 100, error)
+        found = dict(pair for part in used.score_all(texts, used.batches(texts)) for pair in part)
+        agree([found[i] for i in range(len(texts))], wanted)
+        assert max(run) > 100
+
+    @pytest.mark.parametrize("name", ["llama", "bloom"])
+    @pytest.mark.parametrize("error", NO_MEMORY, ids=KINDS)
+    def test_a_single_text_that_does_not_fit(
+        self, name: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         texts, _ = expected(name)
         used = Scorer(model_of(name), 4096)
-        self.limited(monkeypatch, 30)
-        with pytest.raises(CellError, match=r"a text of 4[0-9] tokens does not fit in memory: .*Tried to all") as error:
+        self.limited(monkeypatch, 30, error)
+        words = re.escape(str(error).split("\n")[0] or "MemoryError")
+        with pytest.raises(CellError, match=f"^a text of 4[0-9] tokens does not fit in memory: {words}$"):
             score_all(used, texts)
-        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("name", ["llama", "bloom"])
+    @pytest.mark.parametrize("error", [RuntimeError("shapes cannot be multiplied"), ValueError("no memory")], ids=repr)
+    def test_any_other_error_is_raised_as_it_is(
+        self, name: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        texts, _ = expected(name)
+        used = Scorer(model_of(name), 4096)
+        run = self.limited(monkeypatch, 0, error)
+        with pytest.raises(type(error)) as raised:
+            used.score(texts, used.batches(texts)[0])
+        assert raised.value is error and len(run) == 1
 
 
 class TestGuards:

@@ -1,7 +1,9 @@
 """The second stage: what is stored, what is never scored twice, and what is counted as left out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from analysis import tables
-from analysis.likelihood import scoring
+from analysis.likelihood import request, scoring
 from analysis.likelihood.encoding import NO_START, TOO_LONG, Encoded, Encoder
 from analysis.likelihood.model import locate, tokenizer_sha256
 from analysis.likelihood.scorer import Batch
@@ -20,9 +22,11 @@ from analysis.likelihood.scoring import NOT_FINITE
 from analysis.likelihood.store import Store
 from analysis.likelihood.templates import render
 from analysis.outputs import Outputs
-from analysis.preferences.records import Message
+from analysis.preferences.records import Message, text_prompt
+from analysis.preferences.rows import prompt_id
 from analysis.schemas import TABLES
-from tests.likelihood.cell import excluded, in_work, pairs, scored, scores, shards, study_of
+from analysis.study import Study
+from tests.likelihood.cell import Row, excluded, in_work, pairs, scored, scores, shards, study_of
 from tests.likelihood.conftest import Loaded, Watch, in_memory
 from tests.reference_llama import token_by_token, weights_of
 from tests.tiny import tiny_model
@@ -329,6 +333,137 @@ class TestShards:
         assert done == sorted(done) and len(set(done)) > 4
 
 
+class TestBlocks:
+    """Blocks bound the memory; but for the plan of batches, and so for rounding, they decide nothing."""
+
+    PLAIN, PMI, CUT, EXCLUDE = (
+        pytest.param({}, id="plain"),
+        pytest.param({"measures": ["mean_logprob", "mean_pmi"], "base_model": {"batch_tokens": 64}}, id="pmi"),
+        pytest.param({"long_responses": "cut", "base_model": {"context_window": 14}}, id="cut"),
+        pytest.param({"long_responses": "exclude", "base_model": {"context_window": 14}}, id="exclude"),
+    )
+    ROUNDED = ("sum_logprob", "mean_entropy")
+
+    @pytest.fixture
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Seven comparisons make a block, and some of these are too long for one."""
+        monkeypatch.setattr(request, "BLOCK_COMPARISONS", 7)
+        monkeypatch.setattr(request, "BLOCK_CHARS", 900)
+
+    def study(self, folder: Path, model: Path, rows: Sequence[Row], **options: Any) -> Study:
+        return study_of(folder, rows, model, template="Q: {prompt} A: {response}", **options)
+
+    @pytest.mark.parametrize("options", [PLAIN, PMI, CUT, EXCLUDE])
+    @pytest.mark.parametrize("limits", [(1, 10**6), (7, 900)], ids=str)
+    def test_small_ones_give_the_same(
+        self,
+        tiny_folder: Folder,
+        tmp_path: Path,
+        outputs: Outputs,
+        monkeypatch: pytest.MonkeyPatch,
+        options: dict[str, Any],
+        limits: tuple[int, int],
+    ) -> None:
+        study, one = self.study(tmp_path, tiny_folder(), pairs(20), **options), Outputs(tmp_path / "one")
+        expected = scored(study, one)
+        monkeypatch.setattr(request, "BLOCK_COMPARISONS", limits[0])
+        monkeypatch.setattr(request, "BLOCK_CHARS", limits[1])
+        n_blocks = 0
+        real = scoring.Scoring.run
+
+        def counted(*args: Any) -> Any:
+            nonlocal n_blocks
+            n_blocks += 1
+            return real(*args)
+
+        monkeypatch.setattr(scoring.Scoring, "run", counted)
+        found = scored(study, outputs)
+        assert n_blocks > 3
+        made, wanted = scores(outputs), scores(one)
+        pd.testing.assert_frame_equal(made.drop(columns=[*self.ROUNDED]), wanted.drop(columns=[*self.ROUNDED]))
+        off = (made["sum_logprob"] - wanted["sum_logprob"]).abs()
+        assert (off <= 1e-4 + 1e-6 * wanted["sum_logprob"].abs()).all()
+        assert ((made["mean_entropy"] - wanted["mean_entropy"]).abs() <= 1e-5).all()
+        # What is left of a prompt that is cut or left out may be shared by several, within a block only.
+        shared = expected.n_truncated > 0 or "mean_pmi" in study.measures
+        assert (found.n_tokens_now > expected.n_tokens_now) == shared
+        assert replace(found, n_tokens_now=0) == replace(expected, n_tokens_now=0)
+        assert excluded(outputs, "likelihood") == excluded(one, "likelihood")
+        assert (expected.n_scored < expected.n_responses) == (options.get("long_responses") == "exclude")
+
+    @pytest.mark.parametrize("options", [PMI, CUT, EXCLUDE])
+    def test_counts_are_those_of_the_tables(
+        self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs, small: None, options: dict[str, Any]
+    ) -> None:
+        """Whatever else stands in them, and whether a row was made now or before."""
+        rows = pairs(20, who="one")
+        rows += [{**row, "who": "another"} for row in rows[:6]]
+        options = {"dataset": {"source_a": "who", "source_b": "who"}, **options}
+        scored(self.study(tmp_path / "1", tiny_folder(), rows[::4], name="part", **options), outputs)
+        earlier = set(scores(outputs)["text_id"])
+        scored(self.study(tmp_path / "2", tiny_folder(seed=1), rows, name="other", **options), outputs)
+        found = scored(self.study(tmp_path / "3", tiny_folder(), [*rows, *rows[:2]], **options), outputs)
+        comparisons = in_work("comparisons", outputs)
+        asked = {*comparisons["response_a"], *comparisons["response_b"]}
+        made = scores(outputs)
+        made = made[(made["scoring_id"] == found.scoring_id) & made["conditional"] & made["response_id"].isin(asked)]
+        assert found.n_responses == len(asked)
+        assert found.n_scored == len(made) == made["response_id"].nunique()
+        assert found.n_scored_now == (~made["text_id"].isin(earlier)).sum() < found.n_scored
+        assert found.n_truncated == made["truncated"].sum()
+        assert found.n_cut == (made["n_response_tokens_cut"] > 0).sum()
+        assert found.n_straddling == made["straddles"].sum() > 0
+        assert {found.device} == set(made["device"])
+        lost = {unit: n for (unit, _), n in excluded(outputs, "likelihood").items()}
+        has = comparisons["response_a"].isin(made["response_id"]) & comparisons["response_b"].isin(made["response_id"])
+        assert lost.get("response", 0) == found.n_responses - found.n_scored
+        assert lost.get("comparison", 0) == (~has).sum()
+
+    @pytest.mark.parametrize("batches_done", [3, 9])
+    def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+        self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs, small: None, watch: Watch, batches_done: int
+    ) -> None:
+        options = {"measures": ["mean_logprob", "mean_pmi"], "base_model": {"batch_tokens": 64}}
+        study, whole = self.study(tmp_path, tiny_folder(), pairs(20), **options), Outputs(tmp_path / "whole")
+        scored(study, whole)
+        n_run = 0
+
+        def interrupted(texts: Sequence[Encoded], batch: Batch) -> None:
+            nonlocal n_run
+            n_run += 1
+            if n_run == batches_done + 1:
+                raise KeyboardInterrupt
+
+        watch(interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            scored(study, outputs)
+        assert shards(outputs).items() < shards(whole).items()
+        assert bool(shards(outputs)) == (batches_done == 9)
+        scored(study, outputs)
+        assert shards(outputs) == shards(whole)
+
+    def test_a_part_first_and_then_the_whole(
+        self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs, small: None, watch: Watch
+    ) -> None:
+        """A block of which all is stored is not even tokenised; nothing is written twice."""
+        rows, options = pairs(30), {"base_model": {"batch_tokens": 48}}
+        ids = [prompt_id(text_prompt(row["prompt"])) for row in rows]
+        part = [row for row, key in zip(rows, ids, strict=True) if key in sorted(set(ids))[:6]]
+        scored(self.study(tmp_path / "1", tiny_folder(), part, name="part", **options), outputs)
+        first, before = scores(outputs), shards(outputs)
+        seen: list[Sequence[Encoded]] = []
+        watch(lambda texts, batch: seen.append(texts))
+        found = scored(self.study(tmp_path / "2", tiny_folder(), rows, **options), outputs)
+        both = scores(outputs)
+        assert (found.n_scored, found.n_scored_now) == (60, 60 - len(first))
+        assert len(both) == 60 and not both["response_id"].duplicated().any()
+        assert before.items() < shards(outputs).items()
+        stored = both["response_id"].isin(first["response_id"])
+        pd.testing.assert_frame_equal(both[stored].reset_index(drop=True), first, check_exact=True)
+        tokenised = {id(texts): len(texts) for texts in seen}
+        assert 60 - len(first) <= sum(tokenised.values()) < 60
+
+
 class TestLongTexts:
     def rows(self) -> list[dict[str, Any]]:
         """Twelve pairs that fit a window of 64; a is too long in two, b in one, both in one, a prompt in one."""
@@ -388,9 +523,9 @@ class TestLongTexts:
 
 
 class TestNoFiniteLikelihood:
-    def poisoned(self, folder: Path, **values: Any) -> Path:
+    def poisoned(self, folder: Path, options: Mapping[str, Any] = MappingProxyType({}), **values: Any) -> Path:
         """A tiny base model some of whose weights are NaN: `{name: row}`, or the whole matrix for None."""
-        tiny_model(folder)
+        tiny_model(folder, **options)
         weights = load_file(folder / "model.safetensors")
         for name, row in values["weights"].items():
             weights[name][slice(None) if row is None else row] = torch.nan
@@ -420,6 +555,14 @@ class TestNoFiniteLikelihood:
     def test_what_was_not_stored_was_not_scored(self, tmp_path: Path, outputs: Outputs) -> None:
         model = self.poisoned(tmp_path / "m", weights={"lm_head.weight": None})
         assert scored(study_of(tmp_path, pairs(), model), outputs).n_scored_now == 0
+
+    def test_nor_was_what_only_an_unconditional_one_is_asked_of(
+        self, tmp_path: Path, outputs: Outputs, tiny_folder: Folder
+    ) -> None:
+        bos = in_memory(tiny_folder(adds_bos=False)).tokenizer.bos_token_id
+        model = self.poisoned(tmp_path / "m", {"adds_bos": False}, weights={"model.embed_tokens.weight": bos})
+        study = study_of(tmp_path, pairs(), model, measures=["mean_logprob", "mean_pmi"])
+        assert [scored(study, outputs).n_scored_now for _ in range(2)] == [24, 0]
 
 
 class TestUnconditional:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -192,6 +193,20 @@ def test_comparisons_are_sorted_by_prompt_and_id(tmp_path: Path) -> None:
     ):
         keys = fetched_rows(rows, shape, tmp_path / name).comparisons[["prompt_id", "comparison_id"]]
         assert keys.equals(keys.sort_values(["prompt_id", "comparison_id"]).reset_index(drop=True))
+
+
+@pytest.mark.parametrize("spilled", [False, True])
+def test_responses_are_sorted_by_prompt_and_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spilled: bool) -> None:
+    """In the file of each fetch, so that those of a prompt stand together."""
+    if spilled:
+        monkeypatch.setattr("analysis.preferences.stage.Buckets", Spilling)
+    got = fetched_rows(grades(30), GRADED, tmp_path)
+    fetched_rows(grades(65)[::-1], GRADED, tmp_path)
+    files = tables.files("responses", got.outputs.root)
+    assert sorted(pq.read_metadata(path).num_rows for path in files) == [120, 140]
+    for path in files:
+        found = pd.read_parquet(path)[["prompt_id", "response_id"]]
+        assert found.equals(found.sort_values(["prompt_id", "response_id"], ignore_index=True))
 
 
 def test_exchanging_the_two_sides_changes_no_id(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def score_rows(
     folder: Path, scoring_id: str, shard: str, values: dict[tuple[str, bool], tuple[float, int, int]]
 ) -> None:
     constant = {
+        "prompt_id": "p",
         "scoring_id": scoring_id,
         **dict.fromkeys(("base_model", "revision", "tokenizer", "template", "dtype", "backend", "device"), "x"),
         **{"long_responses": "exclude", "start_token": "bos", "scorer_version": 1, "straddles": False},
