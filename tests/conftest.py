@@ -45,5 +45,5 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(prefect_server: None, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A run of a study of two datasets under one base model, in which nothing failed."""
     folder = tmp_path_factory.mktemp("finished")
-    study = write_study(folder, tiny)
+    study = write_study(folder, tiny, more="token_logprobs = true")
     return run_command(folder, "run", str(study), "--outputs", str(folder / "outputs"))

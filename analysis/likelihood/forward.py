@@ -13,8 +13,8 @@ from analysis.likelihood.encoding import Encoded
 
 SCORER_VERSION = 2
 # Rows, and values in all, of the logits that are made at a time: on a CPU they should stay in its caches.
-HEAD_ROWS = 128, 4096
-HEAD_VALUES = 2**23, 2**27
+HEAD_ROWS = 64, 4096
+HEAD_VALUES = 2**22, 2**27
 HEAD_STEP = 16
 
 
