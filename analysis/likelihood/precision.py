@@ -70,7 +70,7 @@ def deviation(sample: Sequence[Block], outputs: Outputs, scoring_id: str, refere
 
 
 def _stored(sample: Sequence[Block], store: Store) -> pd.DataFrame:
-    frames = [store.rows(block, [*_COLUMNS, "text_id"]).to_pandas() for block in sample]
+    frames = [store.rows(block, _COLUMNS).to_pandas() for block in sample]
     asked = {row["response_id"] for block in sample for row in block.responses}
     found = pd.concat(frames).drop_duplicates(["response_id", "conditional"])
     kept: pd.DataFrame = found[found["response_id"].isin(asked)]

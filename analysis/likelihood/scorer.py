@@ -71,16 +71,16 @@ class Scorer:
         except _CANNOT_RUN as error:
             return f"its head cannot be run alone ({one_line(error, 80)})"
         for name in CPU_ATTENTION if self.device == "cpu" else GPU_ATTENTION:
-            self.model.set_attn_implementation(name)
-            reason = self._try_attention(trial, expected)
+            reason = self._try_attention(name, trial, expected)
             if not reason:
                 return ""
         self.model.set_attn_implementation(before)
         self.head.remove()
         return reason
 
-    def _try_attention(self, trial: Sequence[Encoded], expected: Sequence[Likelihood]) -> str:
+    def _try_attention(self, name: str, trial: Sequence[Encoded], expected: Sequence[Likelihood]) -> str:
         try:
+            self.model.set_attn_implementation(name)
             same = self._agrees(trial, expected, packed=True) and self._turns(trial)
             return "" if same else "packed rows change its numbers"
         except attention.NotPackable as error:

@@ -27,7 +27,7 @@ SHARD_FLOP = 6e12
 SHARD_TOKENS = 2_048, 262_144
 GPU_SHARD_TOKENS = 262_144
 NOT_FINITE = "the base model returned no finite likelihood"
-_FACTS = ("text_id", "conditional", "device", "truncated", "n_response_tokens_cut", "straddles")
+_FACTS = ("device", "truncated", "n_response_tokens_cut", "straddles")
 
 
 @lru_cache(maxsize=1)
@@ -98,10 +98,11 @@ class Scoring:
     def run(self, block: Block) -> Iterator[float]:
         """Score what is missing of a block; gives, now and then, the share of this work that is done."""
         self.counts.n_responses += len(block.responses)
-        stored = {name: store.adopt(block) for name, store in self.stores.items()}
-        found = self.stores["scores"].rows(block, _FACTS).to_pylist()
-        for text_id, row in {row["text_id"]: row for row in found if row["conditional"]}.items():
-            self.counts.add(row, len(block.ids[text_id]))
+        found = {name: store.adopt(block, _FACTS if name == "scores" else ()) for name, store in self.stores.items()}
+        for (text_id, conditional), row in found["scores"].items():
+            if conditional:
+                self.counts.add(row, len(block.ids[text_id]))
+        stored = {name: set(rows) for name, rows in found.items()}
         done = set.intersection(*stored.values())
         if any((text_id, c) not in done for text_id in block.ids for c in self.reader.needed):
             jobs = self.reader.jobs(block)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from analysis import tables
@@ -44,23 +43,25 @@ class Store:
         """What is stored of the block's texts, for whichever response."""
         first, last = block.prompts
         near = (ds.field("prompt_id") >= first) & (ds.field("prompt_id") <= last)
-        found = self._rows.to_table(columns=list(columns) if columns else None, filter=near)
-        return found.filter(pc.is_in(found["text_id"], pa.array(list(block.ids), pa.string())))
+        asked = ds.field("text_id").isin(pa.array(list(block.ids), pa.string()))
+        return self._rows.to_table(columns=list(columns) if columns else None, filter=near & asked)
 
-    def adopt(self, block: Block) -> set[Key]:
-        """The keys of the block's texts that are stored.
+    def adopt(self, block: Block, columns: Sequence[str] = ()) -> dict[Key, dict[str, Any]]:
+        """What is stored of the block's texts: a row for each, with the `columns` asked for.
 
         A text that was scored for another response (of another dataset, say) is recorded for the block's, too.
         """
-        found = self.rows(block, ["text_id", "conditional", "response_id"]).to_pylist()
+        found: dict[Key, dict[str, Any]] = {}
         have: dict[Key, set[str]] = {}
-        for row in found:
-            have.setdefault((row["text_id"], row["conditional"]), set()).add(row["response_id"])
+        for row in self.rows(block, ["text_id", "conditional", "response_id", *columns]).to_pylist():
+            key = row["text_id"], row["conditional"]
+            found[key] = row
+            have.setdefault(key, set()).add(row["response_id"])
         lacking = {key: sorted(set(block.ids[key[0]]) - ids) for key, ids in have.items()}
         if any(lacking.values()):
             whole = {(row["text_id"], row["conditional"]): row for row in self.rows(block).to_pylist()}
             self.write([{**whole[key], "response_id": new} for key, ids in lacking.items() for new in ids])
-        return set(have)
+        return found
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
         """Add rows as one file, named by what it holds."""

@@ -63,7 +63,7 @@ class TestAdopt:
         file_of(tmp_path, [score_of("p x 1", name=name), score_of("p x 1", False, name=name)], name)
         block = block_of("p x 1", "p x 2", "p x 3", "p y 4")
         found = Store(name, Outputs(tmp_path), OURS).adopt(block)
-        assert found == {("p x", True), ("p x", False)}
+        assert set(found) == {("p x", True), ("p x", False)}
         made = stored(tmp_path, name)
         wanted = [score_of(f"p x {i}", conditional, name=name) for i in "123" for conditional in (False, True)]
         assert made == [{column.name: row.get(column.name) for column in TABLES[name].columns} for row in wanted]
@@ -74,8 +74,14 @@ class TestAdopt:
         Store("scores", Outputs(tmp_path), OURS).adopt(block)
         before = {path: path.read_bytes() for path in tables.files("scores", tmp_path)}
         assert len(before) == 2
-        assert Store("scores", Outputs(tmp_path), OURS).adopt(block) == {("p x", True)}
+        assert set(Store("scores", Outputs(tmp_path), OURS).adopt(block)) == {("p x", True)}
         assert {path: path.read_bytes() for path in tables.files("scores", tmp_path)} == before
+
+    def test_the_columns_asked_for(self, tmp_path: Path) -> None:
+        file_of(tmp_path, [score_of("p x 1"), score_of("q y 1")])
+        found = Store("scores", Outputs(tmp_path), OURS).adopt(block_of("p x 1"), ["device", "sum_logprob"])
+        wanted = {"text_id": "p x", "conditional": True, "response_id": "p x 1", "device": "x"}
+        assert found == {("p x", True): wanted | {"sum_logprob": score_of("p x 1")["sum_logprob"]}}
 
     @given(
         earlier=st.sets(st.sampled_from([f"{p} {t} {r}" for p in "pqrs" for t in "xy" for r in "12"])),
@@ -99,7 +105,7 @@ class TestAdopt:
         file_of(root, rows)
         found = Store("scores", Outputs(root), OURS).adopt(block_of(*ours))
         texts = {r[:3] for r in ours}
-        assert found == {(t, c) for t in {r[:3] for r in earlier} & texts for c in (True, False) if c or t in alone}
+        assert set(found) == {(t, c) for t in {r[:3] for r in earlier} & texts for c in (True, False) if c or t in alone}
         wanted = {(r, c) for r in ours for c in (True, False) if (r[:3], c) in found}
         wanted |= {(row["response_id"], row["conditional"]) for row in rows if row["scoring_id"] == OURS}
         made = [row for row in stored(root) if row["scoring_id"] == OURS]
@@ -137,7 +143,7 @@ class TestRows:
     def test_of_a_table_that_is_not_there(self, tmp_path: Path) -> None:
         store = Store("token_logprobs", Outputs(tmp_path), OURS)
         assert store.rows(block_of("q x 1")).num_rows == 0
-        assert store.adopt(block_of("q x 1")) == set()
+        assert store.adopt(block_of("q x 1")) == {}
         assert list(tmp_path.iterdir()) == []
 
 
