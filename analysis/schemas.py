@@ -109,6 +109,9 @@ FEATURES = Table(
         Column("n_bold", COUNT, "spans in Markdown bold", "spans"),
         Column("n_code_blocks", COUNT, "fenced code blocks", "blocks"),
         Column("n_links", COUNT, "URLs", "links"),
+        Column("n_emoji", COUNT, "emoji and pictographs", "signs"),
+        Column("refusal", FLAG, "an apology or a refusal, by common English phrases, within the first 200 characters"),
+        Column("repetition", REAL, "share of the runs of three words that stood in the text before", "share"),
     ),
 )
 
@@ -239,8 +242,46 @@ ESTIMATES = Table(
         _optional("difference_sd", REAL, "√mean(Δ²) of the term over the comparisons used", "the term's unit"),
         _optional("odds_ratio_sd", REAL, "odds ratio for a difference of one difference_sd"),
         _optional(
+            "probability_change",
+            REAL,
+            "change in probability from a difference of −1 to one of +1 difference_sd",
+            "share",
+        ),
+        _optional(
             "marginal_effect", REAL, "average marginal effect on the probability", "probability per unit of the term"
         ),
+        _optional("marginal_effect_std_error", REAL, "its standard error, by the delta method", "as marginal_effect"),
+        _optional(
+            "share_left",
+            REAL,
+            "marginal effect over that of bt on the same comparisons; null where that may be zero",
+            "share",
+        ),
+        _optional("share_left_low", REAL, "lower end of its 95 % interval, by resampling prompts", "share"),
+        _optional("share_left_high", REAL, "upper end of its 95 % interval", "share"),
+        _optional(
+            "adjusted_rate",
+            REAL,
+            "how often the more typical response is preferred, the other terms being equal",
+            "share",
+        ),
+        _optional("adjusted_rate_low", REAL, "lower end of its 95 % interval", "share"),
+        _optional("adjusted_rate_high", REAL, "upper end of its 95 % interval", "share"),
+        _optional(
+            "p_equivalence",
+            REAL,
+            "p value of two one-sided tests that the (adjusted) rate is within the study's margin of one half: small "
+            "values say that there is no bias of that size",
+        ),
+        _optional("power", REAL, "probability of finding a rate that is off one half by the margin", "share"),
+        _optional(
+            "minimum_detectable", REAL, "smallest effect that is found with a probability of 80 %", "as the estimate"
+        ),
+        _optional(
+            "p_holm", REAL, "p value adjusted over the study's cells (Holm): same specification, slice and measure"
+        ),
+        _optional("p_bh", REAL, "the same by Benjamini and Hochberg: false discovery rate"),
+        _optional("mean_log_likelihood", REAL, "of the fitted model; −0.693 is that of a coin", "nats per comparison"),
         Column("n_comparisons", COUNT, "comparisons used", "comparisons"),
         Column("n_prompts", COUNT, "prompts they belong to: the clusters", "prompts"),
         Column("n_likelihood_ties", COUNT, "comparisons whose two responses are equally typical", "comparisons"),

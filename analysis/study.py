@@ -14,7 +14,7 @@ from analysis.errors import StudyError
 from analysis.likelihood.measures import MEASURES
 from analysis.likelihood.templates import check_template
 from analysis.preferences.spec import CatalogueDataset, DatasetSpec, OwnDataset, limited
-from analysis.regression.specifications import SPECIFICATIONS
+from analysis.regression.specifications import DEFAULT, SPECIFICATIONS
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"
 
@@ -54,7 +54,8 @@ class Study(BaseModel):
     seed: int = 0
     template: str = "plain"
     measures: tuple[str, ...] = ("mean_logprob",)
-    specifications: tuple[str, ...] = ("rate", "bt", "bt_length")
+    specifications: tuple[str, ...] = DEFAULT
+    margin: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
     slices: tuple[str, ...] | None = None
     long_responses: Literal["exclude", "cut"] = "exclude"
     token_logprobs: bool = False
@@ -104,6 +105,13 @@ class Study(BaseModel):
             if twice:
                 raise ValueError(f"two {what} are called {min(twice)!r}; give one of them a label")
         return self
+
+    @property
+    def needs_unconditional(self) -> bool:
+        """Whether log p(response) is to be scored, too."""
+        return any(MEASURES[m].unconditional for m in self.measures) or any(
+            SPECIFICATIONS[s].needs_unconditional for s in self.specifications
+        )
 
     def narrowed(self, datasets: tuple[str, ...], base_models: tuple[str, ...], limit: int | None) -> "Study":
         """The study with only some of its datasets and base models, or fewer prompts of each.

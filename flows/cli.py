@@ -95,18 +95,38 @@ def report(study: str, outputs: Path) -> int:
     from analysis.outputs import Outputs
     from analysis.report.content import latest_run
     from analysis.report.stage import report as render
-    from flows.parameters import built_in
 
-    name = study
-    if study not in built_in() and Path(study).is_file():
-        from analysis.study import load
-
-        name = load(Path(study)).name
     folder = Outputs(outputs)
-    made = render(folder, latest_run(folder, name))
+    made = render(folder, latest_run(folder, _name(study)))
     click.echo(made.headline)
     click.echo(f"Report: {made.html.absolute()}")
     return DONE
+
+
+@command.command()
+@click.argument("study")
+@_outputs
+@click.option("--draws", type=click.IntRange(min=2), default=500, show_default=True, help="Datasets drawn for each α.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def validate(study: str, outputs: Path, draws: int, as_json: bool) -> int:
+    """Plant a known bias on the data of STUDY, which has been run, and show whether it is found again."""
+    environment.prepare()
+    from analysis.outputs import Outputs
+    from flows.validation import validate_study
+
+    validate_study(_name(study), Outputs(outputs), draws, as_json)
+    return DONE
+
+
+def _name(study: str) -> str:
+    """The name of a study, which may be given as its file."""
+    from flows.parameters import built_in
+
+    if study not in built_in() and Path(study).is_file():
+        from analysis.study import load
+
+        return load(Path(study)).name
+    return study
 
 
 def _writable(outputs: Path) -> None:

@@ -25,6 +25,7 @@ from analysis.likelihood.stage import Scored, score
 from analysis.outputs import Outputs
 from analysis.preferences.spec import CatalogueDataset, OwnDataset
 from analysis.preferences.stage import Fetched, fetch
+from analysis.regression.multiplicity import adjust
 from analysis.regression.stage import estimate, failed_rows
 from analysis.report.stage import Report, report
 from analysis.report.words import count
@@ -116,6 +117,7 @@ def run_study(parameters: RunParameters) -> Outcome | State[Any]:
         run = runs.start(study)
         place = Place(outputs, run.run_id)
         _cells(run, place)
+        adjust(place.work)
         tables.write_text(outputs.root / "README.md", data_card())
         runs.publish(run, outputs)
         state: State[Any] = report_run(study.name, place, return_state=True)

@@ -1,7 +1,8 @@
 """Measures of typicality, computed from the scores of one response."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ class Measure:
 
     unit: str
     formula: str
-    compute: Callable[[pd.DataFrame], "pd.Series[float]"]
+    compute: Callable[[Mapping[str, Any] | pd.DataFrame], Any]
     unconditional: bool = False
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from analysis.errors import CellError, one_line
 from analysis.ids import content_id
 from analysis.likelihood.encoding import Encoder
-from analysis.likelihood.measures import MEASURES
 from analysis.likelihood.model import Located, load, locate, tokenizer_of, tokenizer_sha256, window_of
 from analysis.likelihood.request import Block, Job, Reader
 from analysis.likelihood.store import Key, Store, score_row, token_row
@@ -84,7 +83,7 @@ class Scoring:
         encoder = Encoder(
             tokenizer, window, study.long_responses, chat=study.template == "chat", ends=study.token_logprobs
         )
-        needed = [True] + [False] * any(MEASURES[m].unconditional for m in study.measures)
+        needed = [True] + [False] * study.needs_unconditional
         self.reader = Reader(encoder, tokenizer, study.template, needed)
         # Scores come last: a text that has one is looked at no more.
         names = ("token_logprobs", "scores") if study.token_logprobs else ("scores",)

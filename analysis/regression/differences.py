@@ -1,67 +1,41 @@
-"""Comparisons and scores → `differences`: how much more typical one response is than the other."""
+"""A cell → `differences`: how much more typical one response of a comparison is than the other."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow.dataset as ds
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from analysis import tables
-from analysis.likelihood.measures import wide
-from analysis.likelihood.store import score_files
-from analysis.outputs import Outputs
+from analysis.regression.cell import Cell
 
 
-def differences(comparisons: pd.DataFrame, measures: pd.DataFrame, base_model: str) -> pd.DataFrame:
-    """Differences of every comparison under every measure.
+def differences(cell: Cell, measure: str, base_model: str) -> pa.Table:
+    """Rows of `differences` under one measure; comparisons of which a response lacks it are left out.
 
-    Parameters
-    ----------
-    comparisons
-        Rows of the table `comparisons`.
-    measures
-        One row a response (index `response_id`), one column a measure.
-    base_model
-        Label of the base model.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of the table `differences`, in the order of measures, then comparisons. Comparisons of which a response
-        has no score are left out.
+    The difference is that of a and b as the table of comparisons has them.
     """
-    parts = []
-    for measure in measures.columns:
-        values = measures[measure]
-        delta = (
-            values.reindex(comparisons["response_a"]).to_numpy() - values.reindex(comparisons["response_b"]).to_numpy()
-        )
-        part = comparisons[["study", "dataset", "comparison_id", "prompt_id"]].assign(
-            base_model=base_model,
-            measure=measure,
-            difference=delta,
-            typical=np.select([delta > 0, delta < 0], ["a", "b"], "tie"),
-        )
-        decided = (part["typical"] != "tie") & (comparisons["preference"] != "tie")
-        agrees = (part["typical"] == comparisons["preference"]).astype("boolean")
-        parts.append(part.assign(agrees=agrees.where(decided, pd.NA))[np.isfinite(delta)])
-    made: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    return made
+    delta = cell.turn * cell.difference(measure)
+    known = np.isfinite(delta)
+    rows, delta = cell.comparisons.filter(pa.array(known)), delta[known]
+    typical = pa.array(np.select([delta > 0, delta < 0], ["a", "b"], "tie"), pa.string())
+    decided = pc.and_(pc.not_equal(typical, "tie"), pc.not_equal(rows["preference"], "tie"))
+    agrees = pc.if_else(decided, pc.equal(typical, rows["preference"]), pa.scalar(None, pa.bool_()))
+    columns = {
+        **{name: rows[name] for name in ("study", "dataset", "comparison_id", "prompt_id")},
+        "base_model": pa.repeat(pa.scalar(base_model), len(delta)),
+        "measure": pa.repeat(pa.scalar(measure), len(delta)),
+        "difference": pa.array(delta),
+        "typical": typical,
+        "agrees": agrees,
+    }
+    schema = tables.table("differences").schema
+    return pa.table({name: columns[name] for name in schema.names}).cast(schema)
 
 
-def write_differences(
-    comparisons: pd.DataFrame,
-    scoring_id: str,
-    measures: tuple[str, ...],
-    base_model: str,
-    outputs: Outputs,
-    path: Path,
-) -> pd.DataFrame:
-    """Make the differences of one cell from the stored scores, write them, and return them."""
-    asked = pd.unique(pd.concat([comparisons["response_a"], comparisons["response_b"]]))
-    columns = ["response_id", "conditional", "sum_logprob", "n_tokens", "n_bytes"]
-    where = ds.field("response_id").isin(list(asked))
-    scores = tables.scan("scores", score_files(outputs, scoring_id), columns, where).to_pandas()
-    made = differences(comparisons, wide(scores.drop_duplicates(["response_id", "conditional"]), measures), base_model)
-    tables.write(path, "differences", made)
-    return made
+def write_differences(cell: Cell, measures: Sequence[str], base_model: str, path: Path) -> None:
+    """Write the differences of one cell, in the order of measures, then comparisons."""
+    with tables.writer(path, "differences") as add:
+        for measure in measures:
+            add(differences(cell, measure, base_model))

@@ -1,5 +1,6 @@
 """Means and intervals that respect clustering: free functions on arrays."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,11 +55,11 @@ def cluster_sums(values: Array, clusters: Codes) -> Array:
     return np.column_stack([np.bincount(clusters, column, n_clusters) for column in values.T])
 
 
-def clustered_mean(x: Array, clusters: Codes, null: float) -> Interval:
+def clustered_mean(x: Array, clusters: Codes, null: float, weights: Array | None = None) -> Interval:
     """Mean of `x` (n,) with a cluster-robust standard error.
 
-    The variance is G/(G−1) · Σ_g (Σ_{i∈g} (x_i − x̄))² / n²: the sandwich of a regression on a constant (Liang & Zeger
-    1986) with the correction for few clusters. Repeating every row within its cluster changes nothing.
+    The variance is G/(G−1) · Σ_g (Σ_{i∈g} w_i (x_i − x̄))² / (Σ w)²: the sandwich of a regression on a constant (Liang &
+    Zeger 1986) with the correction for few clusters. Repeating every row within its cluster changes nothing.
 
     Raises
     ------
@@ -68,8 +69,9 @@ def clustered_mean(x: Array, clusters: Codes, null: float) -> Interval:
     n = len(x)
     if n == 0:
         raise NoEstimate("no comparison is decided")
-    mean = float(x.mean())
-    sums = cluster_sums((x - mean)[:, None], clusters)[:, 0]
+    w = np.ones(n) if weights is None else weights / weights.mean()
+    mean = float(np.mean(w * x))
+    sums = cluster_sums((w * (x - mean))[:, None], clusters)[:, 0]
     n_clusters = len(sums)
     variance = float(sums @ sums) / n**2 * n_clusters / max(n_clusters - 1, 1)
     if n_clusters > 1 and np.sqrt(variance) <= 1e-12 * np.sqrt(np.mean((x - mean) ** 2)):
@@ -102,3 +104,37 @@ def wilson(successes: float, n: int) -> Interval:
         max(0.0, centre - half),
         min(1.0, centre + half),
     )
+
+
+def two_way(covariance: Callable[[Codes], Array], first: Codes, second: Codes) -> tuple[Array, int]:
+    """Covariance clustered two ways: V₁ + V₂ − V₁₂, the last of their intersection (Cameron, Gelbach & Miller 2011).
+
+    Parameters
+    ----------
+    covariance
+        Gives the covariance clustered one way, by codes 0 … G−1.
+    first, second
+        (n,) codes of both ways.
+
+    Returns
+    -------
+    tuple
+        The covariance, and the number of clusters of the way that has fewer.
+    """
+    _, both = np.unique(np.column_stack([first, second]), axis=0, return_inverse=True)
+    made = covariance(first) + covariance(second) - covariance(both.ravel())
+    return made, int(min(first.max(), second.max())) + 1
+
+
+def holm(p: Array) -> Array:
+    """P values adjusted for the family-wise error rate (Holm 1979)."""
+    from statsmodels.stats.multitest import multipletests
+
+    return np.asarray(multipletests(p, method="holm")[1])
+
+
+def benjamini_hochberg(p: Array) -> Array:
+    """P values adjusted for the false discovery rate (Benjamini & Hochberg 1995)."""
+    from statsmodels.stats.multitest import multipletests
+
+    return np.asarray(multipletests(p, method="fdr_bh")[1])

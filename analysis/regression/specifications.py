@@ -2,32 +2,139 @@
 
 from dataclasses import dataclass
 
+PAPER = "Zhang et al. 2025, arXiv 2510.01171"
+_LOGIT = "logit P(a preferred) = α (m_a − m_b)"
+
+# The groups of covariates that the rungs of the ladder add, one after the other.
+LENGTH = ("log_words", "log_words_squared")
+STYLE = ("headers", "list_items", "bold", "code_blocks", "links", "emoji", "refusal", "repetition")
+GROUPS = ("length", "style", "quality", "source", "fluency")
+
 
 @dataclass(frozen=True)
 class Specification:
-    """A specification: its formula and source, in words for the report, and the covariates beside the measure."""
+    """A specification: its formula and source, in words for the report, and how it is fitted.
+
+    Attributes
+    ----------
+    kind
+        What fits it; the names of `analysis.regression.fitting`.
+    groups
+        Groups of covariates beside the measure. One that the dataset lacks is left out, and the row says so where it
+        is the group that the specification is there for (the last one).
+    by_prompt
+        Whether every prompt weighs the same, not every comparison.
+    needs_unconditional
+        Whether log p(response) must be scored, too.
+    """
 
     title: str
     formula: str
     source: str
-    covariates: tuple[str, ...] = ()
+    kind: str = "ladder"
+    groups: tuple[str, ...] = ()
+    by_prompt: bool = False
+    needs_unconditional: bool = False
+
+
+def _rung(n: int, title: str, adds: str) -> Specification:
+    return Specification(title, f"{_LOGIT} + {adds}; no intercept", "Bradley & Terry 1952", groups=GROUPS[:n])
 
 
 SPECIFICATIONS: dict[str, Specification] = {
     "rate": Specification(
         "typicality bias rate",
         "share of decided comparisons whose preferred response is the more typical one; likelihood ties count one half",
-        "Zhang et al. 2025, arXiv 2510.01171, appendix E.2; the interval is clustered by prompt",
+        f"{PAPER}, appendix E.2; the interval is clustered by prompt",
+        "rate",
     ),
-    "bt": Specification(
-        "Bradley–Terry",
-        "logit P(a preferred) = α (m_a − m_b), no intercept",
+    "rate_prompts": Specification(
+        "typicality bias rate, every prompt weighing the same",
+        "mean over prompts of the rate within the prompt",
+        "the same with weights",
+        "rate",
+        by_prompt=True,
+    ),
+    "bt": Specification("Bradley–Terry", f"{_LOGIT}, no intercept", "Bradley & Terry 1952"),
+    "bt_prompts": Specification(
+        "Bradley–Terry, every prompt weighing the same",
+        f"{_LOGIT}, no intercept; a comparison weighs 1 / comparisons of its prompt",
         "Bradley & Terry 1952",
+        by_prompt=True,
     ),
-    "bt_length": Specification(
-        "Bradley–Terry with length",
-        "logit P(a preferred) = α (m_a − m_b) + β₁ (ℓ_a − ℓ_b) + β₂ (ℓ_a² − ℓ_b²), ℓ = log(words / 100)",
+    "bt_length": _rung(1, "Bradley–Terry with length", "β₁ (ℓ_a − ℓ_b) + β₂ (ℓ_a² − ℓ_b²), ℓ = log(words / 100)"),
+    "bt_style": _rung(
+        2,
+        "… and style",
+        "length + headers, list items, bold, code blocks, links and emoji (each log(1 + count)), refusal, repetition",
+    ),
+    "bt_quality": _rung(3, "… and quality", "length + style + the dataset's quality ratings"),
+    "bt_source": _rung(4, "… and source", "length + style + quality + a fixed effect of each source"),
+    "bt_fluency": Specification(
+        "… and fluency",
+        f"{_LOGIT} + length + style + quality + source + the measure without the prompt, from log p(response); no "
+        "intercept. It splits typicality into its parts: verdicts stop at the rung before",
+        "Bradley & Terry 1952",
+        groups=GROUPS,
+        needs_unconditional=True,
+    ),
+    "bt_annotators": Specification(
+        "Bradley–Terry, clustered by prompt and annotator",
+        f"{_LOGIT}, no intercept; errors clustered both ways",
+        "Cameron, Gelbach & Miller 2011",
+        "annotators",
+    ),
+    "quadratic": Specification(
+        "Bradley–Terry with curvature",
+        f"{_LOGIT} + β (m_a² − m_b²), m about the mean of all responses compared; no intercept",
         "Bradley & Terry 1952; curvature is on responses",
-        ("log_words", "log_words_squared"),
+        "quadratic",
+    ),
+    "binned": Specification(
+        "rate by the size of the difference",
+        "the rate within each tenth of |m_a − m_b|",
+        "dose–response; intervals clustered by prompt",
+        "binned",
+    ),
+    "paper": Specification(
+        "the paper's own regression",
+        f"{_LOGIT} + quality + intercept, in the dataset's order of a and b; the intercept absorbs that order",
+        f"{PAPER}, appendix E.1",
+        "paper",
+    ),
+    "leave_one_source_out": Specification(
+        "Bradley–Terry without each source in turn",
+        f"{_LOGIT}, no intercept, on the comparisons of the slice source!=value",
+        "sensitivity",
+        "leave_one_source_out",
+    ),
+    "placebo_labels": Specification(
+        "placebo: labels",
+        f"{_LOGIT}, the labels of each prompt flipped together by a fair coin; expected at zero",
+        "placebo",
+        "placebo_labels",
+    ),
+    "placebo_prompts": Specification(
+        "placebo: prompts",
+        f"{_LOGIT}, the difference taken from a comparison of another prompt, with a random sign; expected at zero",
+        "placebo",
+        "placebo_prompts",
+    ),
+    "length_only": Specification(
+        "rival: length alone",
+        "logit P(a preferred) = β₁ (ℓ_a − ℓ_b) + β₂ (ℓ_a² − ℓ_b²), no intercept",
+        "Bradley & Terry 1952",
+        "rival",
+        groups=("length",),
+    ),
+    "unigram_only": Specification(
+        "rival: frequency of words alone",
+        "logit P(a preferred) = β (u_a − u_b), u the mean log frequency of the words in the dataset's other prompts",
+        "Bradley & Terry 1952",
+        "rival",
+        groups=("unigram",),
     ),
 }
+
+DEFAULT = tuple(name for name, s in SPECIFICATIONS.items() if not s.needs_unconditional)
+LADDER = tuple(name for name, s in SPECIFICATIONS.items() if s.kind == "ladder" and not s.by_prompt)

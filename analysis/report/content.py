@@ -16,6 +16,9 @@ UNKNOWN = "unknown"
 STAGES = ("preferences", "likelihood", "regression")
 
 
+MAIN = ("rate", "rate_wilson", "bt", "bt_length")
+
+
 @dataclass(frozen=True)
 class Cell:
     """A dataset under a base model, by the headline measure: its rows of `estimates` and its facts."""
@@ -115,7 +118,8 @@ def gather(outputs: Outputs, run_id: str) -> Content:
                 for e in estimates
                 if (e["dataset"], e["base_model"]) == key and e["measure"] == study.measures[0] and e["slice"] == "all"
             }
-            status = next((r["status"] for r in rows.values() if r["status"] != "ok"), "ok") if rows else "not fitted"
+            main = [r for (name, _), r in rows.items() if name in MAIN]
+            status = next((r["status"] for r in main if r["status"] != "ok"), "ok") if rows else "not fitted"
             cells.append(
                 Cell(
                     dataset=dataset.key,

@@ -1,0 +1,298 @@
+"""What fits each kind of specification: a part of a cell → rows of `estimates` (without the cell's keys)."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from analysis.regression import bradley_terry, effects
+from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, bootstrap_t, draw_logit, draw_mean
+from analysis.regression.bradley_terry import Fit
+from analysis.regression.cell import codes
+from analysis.regression.effects import Effect
+from analysis.regression.inference import (
+    CLUSTERED,
+    WILSON,
+    Array,
+    Codes,
+    Interval,
+    NoEstimate,
+    clustered_mean,
+    t_interval,
+    two_way,
+    wilson,
+)
+from analysis.regression.part import TYPICALITY, Part
+from analysis.regression.specifications import SPECIFICATIONS, Specification
+from analysis.regression.terms import Terms, another_prompt, fit_terms, mask_of, without_certain
+
+Row = dict[str, Any]
+TWO_WAY = "clustered by prompt and by annotator (two-way sandwich, each × G/(G−1)), t with min(G)−1 degrees of freedom"
+BINS = 10
+
+
+@dataclass
+class Fitter:
+    """Fits specifications to one part.
+
+    Parameters
+    ----------
+    part
+        What to fit to.
+    margin
+        What counts as no bias: rates within this distance of one half.
+    random
+        For placebos and resampling.
+    """
+
+    part: Part
+    margin: float
+    random: np.random.Generator
+    _raw: dict[int, tuple[Fit, Effect]] = field(default_factory=dict)
+
+    def rows(self, name: str, reason: str | None = None) -> list[Row]:
+        """Rows of one specification; where it has no number (for the `reason` given, say), one row with the reason."""
+        specification = SPECIFICATIONS[name]
+        fits: dict[str, Callable[[str, Specification], Iterator[Row]]] = {
+            "rate": self._rate,
+            "ladder": self._ladder,
+            "rival": self._rival,
+            "annotators": self._annotators,
+            "quadratic": self._quadratic,
+            "binned": self._binned,
+            "placebo_labels": self._placebo_labels,
+            "placebo_prompts": self._placebo_prompts,
+            "paper": self._paper,
+        }
+        try:
+            if reason is not None:
+                raise NoEstimate(reason)
+            if not len(self.part.at):
+                raise NoEstimate("no comparison is decided")
+            return list(fits[specification.kind](name, specification))
+        except NoEstimate as error:
+            return [row_of(name, TYPICALITY, self.part, status=str(error))]
+
+    def _rate(self, name: str, specification: Specification) -> Iterator[Row]:
+        part = self.part
+        weights = part.prompt_weights if specification.by_prompt else None
+        try:
+            yield self._rate_row(name, part, *self._mean(part, weights))
+        except NoEstimate as error:
+            yield row_of(name, TYPICALITY, part, status=str(error))
+        if not specification.by_prompt:
+            yield row_of(
+                "rate_wilson", TYPICALITY, part, WILSON, wilson(float(part.wins.sum()), len(part.wins)), part.delta
+            )
+
+    def _mean(self, part: Part, weights: Array | None = None) -> tuple[Interval, str]:
+        """The rate with its interval, within 0 and 1, and how that was made."""
+        found, covariance = clustered_mean(part.wins, part.clusters, 0.5, weights), CLUSTERED
+        if part.n_prompts < FEW_CLUSTERS:
+            estimate, error = np.array([found.estimate]), np.array([found.std_error])
+            draw = draw_mean(part.wins, part.clusters, weights)
+            (found,), covariance = bootstrap_t(estimate, error, 0.5, part.n_prompts, draw, self.random), BOOTSTRAP
+        return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)), covariance
+
+    def _rate_row(self, name: str, part: Part, found: Interval, covariance: str) -> Row:
+        row = row_of(name, TYPICALITY, part, covariance, found, part.delta)
+        detectable = effects.minimum_detectable(found.std_error, part.n_prompts)
+        return row | self._tests(found.estimate, found.std_error) | {"minimum_detectable": detectable}
+
+    def _tests(self, rate: float, std_error: float) -> Row:
+        """Equivalence of a rate with one half, power, and what can be detected."""
+        g = self.part.n_prompts
+        return {
+            "p_equivalence": effects.equivalence(rate, std_error, g, self.margin),
+            "power": effects.power(self.margin, std_error, g),
+        }
+
+    def _ladder(self, name: str, specification: Specification) -> Iterator[Row]:
+        part, groups = self._with_groups(specification)
+        part, certain = without_certain(part, groups)
+        weights = part.prompt_weights if specification.by_prompt else None
+        controls = [(n, x) for group in groups for n, x in part.covariates(group) if n not in certain]
+        fitted, terms, lost = fit_terms(part, controls, weights)
+        lost |= certain
+        first, *others = self._term_rows(name, part, fitted, terms, weights)
+        yield {**first, **self._effects(part, fitted, terms, controls)}
+        yield from others
+        for term, reason in lost.items():
+            yield row_of(name, term, part, status=reason)
+
+    def _with_groups(self, specification: Specification) -> tuple[Part, list[str]]:
+        """The comparisons that have the groups' covariates; the last must be there, others are left out if not."""
+        part, groups = self.part, []
+        for group in specification.groups:
+            try:
+                part = part.narrowed(part.known(group))
+                groups.append(group)
+            except NoEstimate:
+                if group == specification.groups[-1]:
+                    raise
+        return part, groups
+
+    def _term_rows(
+        self, name: str, part: Part, fitted: Fit, terms: Terms, weights: Array | None = None
+    ) -> Iterator[Row]:
+        """A row for each term, with its interval and effect sizes."""
+        errors, columns = np.sqrt(np.diag(fitted.covariance)), [x for _, x in terms]
+        if 1 < fitted.n_clusters < FEW_CLUSTERS:
+            draw = draw_logit(fitted.preferred_a, np.column_stack(columns), part.clusters, weights, fitted.coefficients)
+            found = bootstrap_t(fitted.coefficients, errors, 0.0, fitted.n_clusters, draw, self.random)
+            covariance = BOOTSTRAP
+        else:
+            both = zip(fitted.coefficients, errors, strict=True)
+            found = [t_interval(float(beta), float(error), fitted.n_clusters) for beta, error in both]
+            covariance = CLUSTERED
+        for j, (term, delta) in enumerate(terms):
+            sd = effects.spread(delta)
+            marginal = effects.average_marginal_effect(fitted, columns, j, part.clusters)
+            yield row_of(name, term, part, covariance, found[j], delta) | {
+                "odds_ratio_sd": effects.odds_ratio_per_sd(found[j].estimate, sd),
+                "probability_change": effects.probability_change(found[j].estimate, sd),
+                "marginal_effect": marginal.estimate,
+                "marginal_effect_std_error": marginal.std_error,
+                "minimum_detectable": effects.minimum_detectable(found[j].std_error, fitted.n_clusters),
+                "mean_log_likelihood": fitted.mean_log_likelihood,
+            }
+
+    def _effects(self, part: Part, fitted: Fit, terms: Terms, controls: Terms) -> Row:
+        """What only typicality has: the adjusted rate with its tests, and the share of the raw effect that is left."""
+        rate = effects.adjusted_rate(fitted, part.delta, 0, part.clusters)
+        interval = rate.interval(0.5)
+        row = {
+            "adjusted_rate": rate.estimate,
+            "adjusted_rate_low": interval.low,
+            "adjusted_rate_high": interval.high,
+            **self._tests(rate.estimate, rate.std_error),
+        }
+        if controls:
+            marginal = effects.average_marginal_effect(fitted, [x for _, x in terms], 0, part.clusters)
+            left = effects.share_left(marginal, self._raw_effect(part), self.random)
+            if left is not None:
+                row |= dict(zip(("share_left", "share_left_low", "share_left_high"), left, strict=True))
+        return row
+
+    def _raw_effect(self, part: Part) -> Effect:
+        """The marginal effect without controls on the same comparisons."""
+        key = len(part.at)
+        if key not in self._raw:
+            fitted = bradley_terry.fit(part.preferred_a, part.delta[:, None], part.clusters)
+            self._raw[key] = (fitted, effects.average_marginal_effect(fitted, [part.delta], 0, part.clusters))
+        return self._raw[key][1]
+
+    def _rival(self, name: str, specification: Specification) -> Iterator[Row]:
+        part = self.part
+        terms = [(n, x) for group in specification.groups for n, x in part.covariates(group)]
+        fitted = bradley_terry.fit(part.preferred_a, np.column_stack([x for _, x in terms]), part.clusters)
+        yield from self._term_rows(name, part, fitted, terms)
+
+    def _quadratic(self, name: str, specification: Specification) -> Iterator[Row]:
+        part, values = self.part, self.part.cell.values[self.part.measure]
+        a, b = (values[side[part.at]] for side in (part.cell.a, part.cell.b))
+        centre = float((a + b).mean() / 2)
+        terms = [(TYPICALITY, part.delta), (f"{TYPICALITY}_squared", (a - centre) ** 2 - (b - centre) ** 2)]
+        fitted = bradley_terry.fit(part.preferred_a, np.column_stack([x for _, x in terms]), part.clusters)
+        yield from self._term_rows(name, part, fitted, terms)
+
+    def _binned(self, name: str, specification: Specification) -> Iterator[Row]:
+        part, size = self.part, np.abs(self.part.delta)
+        edges = np.unique(np.quantile(size, np.linspace(0, 1, BINS + 1)))
+        which = np.clip(np.searchsorted(edges, size, side="right") - 1, 0, max(len(edges) - 2, 0))
+        for k in range(max(len(edges) - 1, 1)):
+            rows = which == k
+            term = f"|difference| {edges[k]:.4g} to {edges[min(k + 1, len(edges) - 1)]:.4g}"
+            inside = part.narrowed(mask_of(part, rows))
+            try:
+                found, covariance = self._mean(inside)
+                yield row_of(name, term, inside, covariance, found, inside.delta)
+            except NoEstimate as error:
+                yield row_of(name, term, inside, status=str(error))
+
+    def _annotators(self, name: str, specification: Specification) -> Iterator[Row]:
+        part = self.part
+        column = part.cell.column("annotator")
+        if column.null_count == len(column):
+            raise NoEstimate("the dataset does not say who judged")
+        part = part.narrowed(column.is_valid().to_numpy())
+        annotators: Codes = np.unique(codes(column)[part.at], return_inverse=True)[1]
+        fitted = bradley_terry.fit(part.preferred_a, part.delta[:, None], part.clusters)
+        covariance, fewest = two_way(
+            lambda clusters: (
+                bradley_terry.fit(part.preferred_a, part.delta[:, None], clusters, start=fitted.coefficients).covariance
+            ),
+            part.clusters,
+            annotators,
+        )
+        beta = float(fitted.coefficients[0])
+        interval = t_interval(beta, float(np.sqrt(max(covariance[0, 0], 0.0))), fewest)
+        yield row_of(name, TYPICALITY, part, TWO_WAY, interval, part.delta)
+
+    def _paper(self, name: str, specification: Specification) -> Iterator[Row]:
+        part = self.part
+        try:
+            part = part.narrowed(part.known("quality"))
+            controls = list(part.covariates("quality"))
+        except NoEstimate:
+            controls = []
+        # As the dataset's rows stand, which is what the intercept is about.
+        turn = part.cell.turn[part.at]
+        columns = [(TYPICALITY, part.delta), *controls]
+        lost = bradley_terry.usable([x for _, x in columns])
+        kept = [column for j, column in enumerate(columns) if j not in lost]
+        terms = [*((term, turn * x) for term, x in kept), ("intercept", np.ones(len(turn)))]
+        outcome = part.preferred_a == (turn > 0)
+        fitted = bradley_terry.fit(outcome, np.column_stack([x for _, x in terms]), part.clusters)
+        yield from self._term_rows(name, part, fitted, terms)
+        for j, reason in lost.items():
+            yield row_of(name, columns[j][0], part, status=reason)
+
+    def _placebo_labels(self, name: str, specification: Specification) -> Iterator[Row]:
+        part = self.part
+        flipped = (self.random.random(part.n_prompts) < 0.5)[part.clusters]
+        yield self._placebo(name, part.preferred_a ^ flipped, part.delta)
+
+    def _placebo_prompts(self, name: str, specification: Specification) -> Iterator[Row]:
+        part = self.part
+        if part.n_prompts < 2:
+            raise NoEstimate("all comparisons belong to one prompt")
+        source = another_prompt(part.clusters, self.random)
+        sign = np.where(self.random.random(len(source)) < 0.5, 1.0, -1.0)
+        yield self._placebo(name, part.preferred_a, part.delta[source] * sign)
+
+    def _placebo(self, name: str, preferred_a: Any, delta: Array) -> Row:
+        fitted = bradley_terry.fit(preferred_a, delta[:, None], self.part.clusters)
+        return next(self._term_rows(name, self.part, fitted, [(TYPICALITY, delta)]))
+
+
+def row_of(
+    specification: str,
+    term: str,
+    part: Part,
+    covariance: str = CLUSTERED,
+    interval: Interval | None = None,
+    delta: Array | None = None,
+    status: str = "ok",
+) -> Row:
+    """A row of `estimates` without the cell's keys."""
+    numbers = {} if interval is None else {
+        "estimate": interval.estimate,
+        "std_error": interval.std_error,
+        "statistic": interval.statistic,
+        "p_value": interval.p_value,
+        "conf_low": interval.low,
+        "conf_high": interval.high,
+    }  # fmt: skip
+    return {
+        "specification": specification,
+        "term": term,
+        "status": status,
+        **numbers,
+        "difference_sd": None if delta is None else effects.spread(delta),
+        "n_comparisons": len(part.at),
+        "n_prompts": part.n_prompts,
+        "n_likelihood_ties": int((part.delta == 0).sum()),
+        "covariance": covariance,
+    }

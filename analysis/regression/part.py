@@ -1,0 +1,129 @@
+"""What one specification is fitted to: the decided comparisons of a cell in one slice, under one measure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from analysis.regression.cell import Cell, Mask, codes
+from analysis.regression.inference import Array, Codes, NoEstimate
+from analysis.regression.specifications import LENGTH, STYLE
+
+TYPICALITY = "typicality"
+FEW_OF_A_SOURCE = 10
+MOST_SOURCES = 100
+OTHER = "other sources"
+
+
+def wins(delta: Array, preferred_a: Mask) -> Array:
+    """(n,) 1 where the more typical response was preferred, 0 where not, one half where neither is more typical."""
+    return np.where(delta == 0, 0.5, ((delta > 0) == preferred_a).astype(float))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Decided comparisons (n) of a cell under a measure, chosen by `rows`."""
+
+    cell: Cell
+    measure: str
+    rows: Mask
+
+    @cached_property
+    def at(self) -> Codes:
+        """(n,) where they stand in the cell."""
+        return np.flatnonzero(self.rows & self.cell.decided & np.isfinite(self.cell.difference(self.measure)))
+
+    @cached_property
+    def delta(self) -> Array:
+        """(n,) difference in the measure."""
+        return self.difference(self.measure)
+
+    @cached_property
+    def preferred_a(self) -> Mask:
+        """(n,) whether a was preferred."""
+        return self.cell.preferred_a[self.at]
+
+    @cached_property
+    def clusters(self) -> Codes:
+        """(n,) codes of the prompts, 0 … G−1."""
+        made: Codes = np.unique(self.cell.prompts[self.at], return_inverse=True)[1]
+        return made
+
+    @property
+    def n_prompts(self) -> int:
+        """G."""
+        return int(self.clusters.max()) + 1 if len(self.clusters) else 0
+
+    @cached_property
+    def prompt_weights(self) -> Array:
+        """(n,) weights that let every prompt weigh the same; their mean is 1."""
+        per = np.bincount(self.clusters)
+        return len(self.at) / (len(per) * per[self.clusters])
+
+    @cached_property
+    def wins(self) -> Array:
+        """(n,) 1 where the more typical response was preferred, 0 where not, one half where neither is more typical."""
+        return wins(self.delta, self.preferred_a)
+
+    def difference(self, name: str) -> Array:
+        """(n,) the value of a minus that of b."""
+        return self.cell.difference(name)[self.at]
+
+    def narrowed(self, rows: Mask) -> "Part":
+        """Only some of the comparisons, by a mask over the cell."""
+        return Part(self.cell, self.measure, self.rows & rows)
+
+    def known(self, group: str) -> Mask:
+        """Which comparisons of the cell have all covariates of a group.
+
+        Raises
+        ------
+        NoEstimate
+            If none of the slice has.
+        """
+        if group == "quality":
+            names = self.cell.quality
+            found = np.logical_and.reduce([~np.isnan(a) for a, _ in names.values()]) if names else np.zeros(1, bool)
+            reason = "the dataset has no quality ratings"
+        elif group == "source":
+            found = np.logical_and.reduce([self.cell.column(s).is_valid().to_numpy() for s in ("source_a", "source_b")])
+            reason = "the dataset does not say which model or person wrote a response"
+        elif group == "fluency":
+            found, reason = np.isfinite(self.cell.difference("fluency")), "log p(response) has not been scored"
+        else:
+            return np.ones(len(self.cell), bool)
+        found = np.broadcast_to(found, len(self.cell))
+        if not found[self.at].any():
+            raise NoEstimate(reason)
+        return found
+
+    def covariates(self, group: str) -> Iterator[tuple[str, Array]]:
+        """The covariates of a group: their names, and (n,) the value of a minus that of b."""
+        if group == "quality":
+            for name, (a, b) in self.cell.quality.items():
+                yield name, (a - b)[self.at]
+        elif group == "source":
+            yield from self._sources()
+        else:
+            for name in {"length": LENGTH, "style": STYLE}.get(group, (group,)):
+                yield name, self.difference(name)
+
+    def _sources(self) -> Iterator[tuple[str, Array]]:
+        """A fixed effect of each source but the most frequent one; rare ones are one source together."""
+        cell, forward = self.cell, self.cell.turn > 0
+        both = cell.column("source_a").chunks + cell.column("source_b").chunks
+        whole = pa.chunked_array(both)
+        numbers = codes(whole)
+        names = np.array(whole.combine_chunks().dictionary_encode().dictionary.to_pylist(), dtype=object)
+        first, second = numbers[: len(cell)], numbers[len(cell) :]
+        a, b = np.where(forward, first, second)[self.at], np.where(forward, second, first)[self.at]
+        n = np.bincount(a, minlength=len(names)) + np.bincount(b, minlength=len(names))
+        order = sorted(np.flatnonzero(n), key=lambda k: (-n[k], names[k]))
+        shown = [k for k in order[1:MOST_SOURCES] if n[k] >= FEW_OF_A_SOURCE]
+        rest = [k for k in order[1:] if k not in shown]
+        for k in shown:
+            yield f"source={names[k]}", (a == k).astype(float) - (b == k)
+        if rest:
+            yield OTHER, np.isin(a, rest).astype(float) - np.isin(b, rest)
