@@ -87,7 +87,7 @@ class Cell:
     def slice(self, name: str) -> tuple[Mask, str | None]:
         """Which comparisons are in a slice, and the reason where there can be none."""
         nothing = np.zeros(len(self), bool)
-        if name == "all":
+        if name == "all" or not len(self):
             return ~nothing, None
         if name == "equal_quality":
             if not self.quality:

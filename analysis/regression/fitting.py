@@ -98,14 +98,13 @@ class Fitter:
     def _rate_row(self, name: str, part: Part, found: Interval, covariance: str) -> Row:
         row = row_of(name, TYPICALITY, part, covariance, found, part.delta)
         detectable = effects.minimum_detectable(found.std_error, part.n_prompts)
-        return row | self._tests(found.estimate, found.std_error) | {"minimum_detectable": detectable}
+        return row | self._tests(found.estimate, found.std_error, part.n_prompts) | {"minimum_detectable": detectable}
 
-    def _tests(self, rate: float, std_error: float) -> Row:
+    def _tests(self, rate: float, std_error: float, n_prompts: int) -> Row:
         """Equivalence of a rate with one half, power, and what can be detected."""
-        g = self.part.n_prompts
         return {
-            "p_equivalence": effects.equivalence(rate, std_error, g, self.margin),
-            "power": effects.power(self.margin, std_error, g),
+            "p_equivalence": effects.equivalence(rate, std_error, n_prompts, self.margin),
+            "power": effects.power(self.margin, std_error, n_prompts),
         }
 
     def _ladder(self, name: str, specification: Specification) -> Iterator[Row]:
@@ -166,7 +165,7 @@ class Fitter:
             "adjusted_rate": rate.estimate,
             "adjusted_rate_low": interval.low,
             "adjusted_rate_high": interval.high,
-            **self._tests(rate.estimate, rate.std_error),
+            **self._tests(rate.estimate, rate.std_error, part.n_prompts),
         }
         if controls:
             marginal = effects.average_marginal_effect(fitted, [x for _, x in terms], 0, part.clusters)
@@ -199,7 +198,8 @@ class Fitter:
 
     def _binned(self, name: str, specification: Specification) -> Iterator[Row]:
         part, size = self.part, np.abs(self.part.delta)
-        edges = np.unique(np.quantile(size, np.linspace(0, 1, BINS + 1)))
+        # Values that occur, so that copies of the rows move no edge.
+        edges = np.unique(np.quantile(size, np.linspace(0, 1, BINS + 1), method="inverted_cdf"))
         which = np.clip(np.searchsorted(edges, size, side="right") - 1, 0, max(len(edges) - 2, 0))
         for k in range(max(len(edges) - 1, 1)):
             rows = which == k
@@ -218,6 +218,8 @@ class Fitter:
             raise NoEstimate("the dataset does not say who judged")
         part = part.narrowed(column.is_valid().to_numpy())
         annotators: Codes = np.unique(codes(column)[part.at], return_inverse=True)[1]
+        if len(annotators) and not annotators.any():
+            raise NoEstimate("all comparisons were judged by one annotator, so there is no error to estimate")
         fitted = bradley_terry.fit(part.preferred_a, part.delta[:, None], part.clusters)
         covariance, fewest = two_way(
             lambda clusters: (

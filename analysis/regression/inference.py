@@ -74,7 +74,8 @@ def clustered_mean(x: Array, clusters: Codes, null: float, weights: Array | None
     sums = cluster_sums((w * (x - mean))[:, None], clusters)[:, 0]
     n_clusters = len(sums)
     variance = float(sums @ sums) / n**2 * n_clusters / max(n_clusters - 1, 1)
-    if n_clusters > 1 and np.sqrt(variance) <= 1e-12 * np.sqrt(np.mean((x - mean) ** 2)):
+    # Against x itself, not its deviations: those of a constant are rounding, too.
+    if n_clusters > 1 and np.sqrt(variance) <= 1e-12 * np.sqrt(np.mean(x**2)):
         raise NoEstimate("the outcome does not vary between prompts, so there is no error to estimate")
     return t_interval(mean, float(np.sqrt(variance)), n_clusters, null)
 

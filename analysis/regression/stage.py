@@ -90,12 +90,12 @@ def _random(study: Study, specification: str, name: str) -> np.random.Generator:
 
 def _without_each_source(specification: str, part: Part, study: Study) -> Iterator[Row]:
     both = [part.cell.column(side) for side in ("source_a", "source_b")]
-    counts = pc.value_counts(pa.chunked_array([*both[0].chunks, *both[1].chunks]))
+    counts = pc.value_counts(pa.chunked_array([*both[0].chunks, *both[1].chunks], both[0].type))
     found = [(v["values"], v["counts"]) for v in counts.to_pylist() if v["values"] is not None]
     most = sorted(found, key=lambda pair: (-pair[1], pair[0]))[:MOST_LEFT_OUT]
     random = _random(study, specification, "all")
     if len(found) < 2:
-        reason = "the dataset names fewer than two sources"
+        reason = "the dataset names fewer than two sources" if len(part.at) else None
         yield {"slice": "all", **Fitter(part, study.margin, random).rows(specification, reason)[0]}
         return
     for source, _ in most:

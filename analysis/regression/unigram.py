@@ -44,8 +44,8 @@ def unigram(path: Path, outputs: Outputs, ids: pa.Array) -> Array:
         n = np.bincount(rows, minlength=len(responses))
         with np.errstate(invalid="ignore"):
             mean = np.bincount(rows, value, len(responses)) / n
-        found = pc.index_in(responses, value_set=ids).to_numpy(zero_copy_only=False)
-        made[found] = mean
+        at_ids = pc.fill_null(pc.index_in(responses, value_set=ids), -1).to_numpy(zero_copy_only=False)
+        made[at_ids[at_ids >= 0]] = mean[at_ids >= 0]
     return made
 
 

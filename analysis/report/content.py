@@ -72,16 +72,6 @@ class Content:
         """The headline measure."""
         return self.study.measures[0]
 
-    def wide(self) -> list[Row]:
-        """Estimates of the typicality term: one row a cell, measure and slice; `found` has them by specification."""
-        rows: dict[tuple[str, ...], Row] = {}
-        for e in self.estimates:
-            if e["term"] == "typicality":
-                keys = {k: e[k] for k in ("dataset", "base_model", "measure", "slice")}
-                row = rows.setdefault(tuple(keys.values()), {**keys, "n_comparisons": e["n_comparisons"], "found": {}})
-                row["found"][e["specification"]] = e
-        return list(rows.values())
-
 
 def latest_run(outputs: Outputs, study: str) -> str:
     """Id of the newest run of a study, preferring one of which not every cell failed.

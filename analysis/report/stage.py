@@ -8,6 +8,7 @@ import jinja2
 
 from analysis.likelihood.measures import MEASURES
 from analysis.outputs import Outputs
+from analysis.regression.part import TYPICALITY
 from analysis.regression.specifications import SPECIFICATIONS
 from analysis.report import words
 from analysis.report.caveats import caveats
@@ -49,8 +50,7 @@ def report(outputs: Outputs, run_id: str) -> Report:
         "caveats": caveats(content),
         "measures": {name: MEASURES[name] for name in content.study.measures},
         "specifications": {name: SPECIFICATIONS[name] for name in content.study.specifications},
-        "wide": content.wide(),
-        "columns": list(dict.fromkeys(e["specification"] for e in content.estimates)),
+        "typicality": [e for e in content.estimates if e["term"] == TYPICALITY],
         "command": _command(content),
     }
     for name in ("index.html", "report.md"):

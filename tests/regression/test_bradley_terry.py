@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import optimize, special
 from statsmodels.discrete.conditional_models import ConditionalLogit
 
-from analysis.regression.bradley_terry import average_marginal_effect, fit, odds_ratio_per_sd
+from analysis.regression.bradley_terry import Fit, fit
+from analysis.regression.effects import average_marginal_effect, odds_ratio_per_sd, spread
 from analysis.regression.inference import NoEstimate, t_interval
 from tests.regression.made import clustered_uniforms
 
@@ -25,6 +26,10 @@ def data(n: int = 300, k: int = 3, n_clusters: int = 40, seed: int = 0) -> tuple
     clusters = np.unique(random.integers(0, n_clusters, n), return_inverse=True)[1]
     logit = x @ np.array([0.8, -6.0, 0.02])[:k]
     return clustered_uniforms(random, clusters, 0.3) < special.expit(logit), x, clusters
+
+
+def marginal(found: Fit, x: Any, term: int, clusters: Any) -> float:
+    return average_marginal_effect(found, list(x.T), term, clusters).estimate
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -43,7 +48,7 @@ def test_statsmodels(k: int, n_clusters: int) -> None:
     assert found.n_clusters == groups
     effects = sm.Logit(y.astype(float), x).fit(disp=0, tol=1e-12).get_margeff(dummy=False)
     for term in range(k):
-        assert average_marginal_effect(found, term) == pytest.approx(effects.margeff[term], rel=1e-6)
+        assert marginal(found, x, term, clusters) == pytest.approx(effects.margeff[term], rel=1e-6)
 
 
 def test_direct_maximisation_of_the_likelihood() -> None:
@@ -80,11 +85,12 @@ def test_one_cell_in_closed_form(wins: int, losses: int) -> None:
     n, d = wins + losses, 0.25
     better = np.arange(n) < wins
     first = np.arange(n) % 2 == 0  # whether the more typical one stands first
-    found = fit(better == first, np.where(first, d, -d)[:, None], np.arange(n))
+    x = np.where(first, d, -d)[:, None]
+    found = fit(better == first, x, np.arange(n))
     assert found.coefficients[0] == pytest.approx(np.log(wins / losses) / d, rel=1e-9)
     variance = n / (n - 1) / (n * (wins / n) * (losses / n) * d**2)
     assert found.covariance[0, 0] == pytest.approx(variance, rel=1e-9)
-    assert average_marginal_effect(found, 0) == pytest.approx(
+    assert marginal(found, x, 0, np.arange(n)) == pytest.approx(
         (wins / n) * (losses / n) * np.log(wins / losses) / d, rel=1e-9
     )
 
@@ -108,11 +114,12 @@ def test_orientation_order_and_names(seed: int) -> None:
     once = fit(y, x, clusters)
     turn = random.random(100) < 0.5
     order, names = random.permutation(100), random.permutation(clusters.max() + 1)
-    other = fit((y ^ turn)[order], np.where(turn[:, None], -x, x)[order], names[clusters][order])
+    turned, renamed = np.where(turn[:, None], -x, x)[order], names[clusters][order]
+    other = fit((y ^ turn)[order], turned, renamed)
     np.testing.assert_allclose(other.coefficients, once.coefficients, rtol=1e-8)
     np.testing.assert_allclose(other.covariance, once.covariance, rtol=1e-7, atol=1e-14)
     for term in range(3):
-        assert average_marginal_effect(other, term) == pytest.approx(average_marginal_effect(once, term), rel=1e-8)
+        assert marginal(other, turned, term, renamed) == pytest.approx(marginal(once, x, term, clusters), rel=1e-8)
 
 
 @pytest.mark.parametrize("times", [2, 7])
@@ -129,15 +136,15 @@ def test_units(unit: float) -> None:
     once, other = fit(y, x, clusters), fit(y, x * unit, clusters)
     assert other.coefficients[0] * unit == pytest.approx(once.coefficients[0], rel=1e-8)
     assert other.covariance[0, 0] * unit**2 == pytest.approx(once.covariance[0, 0], rel=1e-8)
-    assert odds_ratio_per_sd(other.coefficients[0], x[:, 0] * unit)[1] == pytest.approx(
-        odds_ratio_per_sd(once.coefficients[0], x[:, 0])[1], rel=1e-8
+    assert odds_ratio_per_sd(other.coefficients[0], spread(x[:, 0] * unit)) == pytest.approx(
+        odds_ratio_per_sd(once.coefficients[0], spread(x[:, 0])), rel=1e-8
     )
 
 
 def test_the_sd_is_about_zero() -> None:
-    sd, ratio = odds_ratio_per_sd(0.5, np.array([3.0, 4.0, -5.0]))
+    sd = spread(np.array([3.0, 4.0, -5.0]))
     assert sd == pytest.approx(np.sqrt(50 / 3), rel=1e-14)
-    assert ratio == pytest.approx(np.exp(0.5 * np.sqrt(50 / 3)), rel=1e-14)
+    assert odds_ratio_per_sd(0.5, sd) == pytest.approx(np.exp(0.5 * np.sqrt(50 / 3)), rel=1e-14)
 
 
 class TestNoNumber:

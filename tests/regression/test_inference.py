@@ -1,5 +1,7 @@
 """Means and intervals, against statsmodels and closed forms."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,16 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint, proportions_ztest
 
-from analysis.regression.inference import Codes, NoEstimate, cluster_sums, clustered_mean, t_interval, wilson
+from analysis.regression.inference import (
+    Array,
+    Codes,
+    NoEstimate,
+    cluster_sums,
+    clustered_mean,
+    t_interval,
+    two_way,
+    wilson,
+)
 from tests.regression.made import clustered_uniforms
 
 # Two orders of the same float64 operations on at most a few hundred numbers of size one.
@@ -68,7 +79,65 @@ def test_the_names_of_clusters_and_the_order_of_rows(seed: int) -> None:
     assert other.estimate == pytest.approx(once.estimate, rel=1e-10)
 
 
+@given(seed=st.integers(0, 10**6))
+def test_weights_of_whole_numbers_are_copies(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x, clusters, times = random.normal(size=40), codes(random, 40, 9), random.integers(1, 5, 40)
+    weighted = clustered_mean(x, clusters, 0.5, times.astype(float))
+    many = clustered_mean(np.repeat(x, times), np.repeat(clusters, times), 0.5)
+    assert (weighted.estimate, weighted.std_error) == pytest.approx((many.estimate, many.std_error), rel=1e-9)
+
+
+class TestTwoWay:
+    """Of a mean, whose variance clustered one way is G/(G−1) Σ_g (Σ_g e)² / n²."""
+
+    @staticmethod
+    def of(e: Array) -> Callable[[Codes], Array]:
+        def covariance(clusters: Codes) -> Array:
+            sums, g = cluster_sums(e[:, None], clusters), clusters.max() + 1
+            return sums.T @ sums / len(e) ** 2 * g / (g - 1)
+
+        return covariance
+
+    def test_by_a_loop_over_pairs(self) -> None:
+        """With no correction it is the sum over pairs of rows that share either (Cameron et al. 2011, eq. 2.9)."""
+        random = np.random.default_rng(0)
+        one, other, e = codes(random, 60, 12), codes(random, 60, 7), random.normal(size=60)
+
+        def bare(clusters: Codes) -> Array:
+            return self.of(e)(clusters) * clusters.max() / (clusters.max() + 1)
+
+        made, fewest = two_way(bare, one, other)
+        shares = (one[:, None] == one) | (other[:, None] == other)
+        assert made[0, 0] == pytest.approx(e @ shares @ e / 3600, rel=1e-10)
+        assert fewest == 7
+
+    def test_a_way_within_the_other_adds_nothing(self) -> None:
+        """Annotators that judge one prompt each: the intersection is theirs, and what is left is by prompt."""
+        random = np.random.default_rng(1)
+        annotators, e = codes(random, 80, 30), random.normal(size=80)
+        prompts = np.unique(annotators // 4, return_inverse=True)[1]
+        made, fewest = two_way(self.of(e), prompts, annotators)
+        assert made[0, 0] == pytest.approx(self.of(e)(prompts)[0, 0], rel=1e-12)
+        assert fewest == prompts.max() + 1
+
+    def test_is_symmetric(self) -> None:
+        random = np.random.default_rng(2)
+        one, other, e = codes(random, 60, 12), codes(random, 60, 7), random.normal(size=60)
+        first, second = two_way(self.of(e), one, other), two_way(self.of(e), other, one)
+        assert first[0] == pytest.approx(second[0], rel=1e-12)
+        assert first[1] == second[1]
+
+
 class TestNoNumber:
+    @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+    def test_no_variation_under_weights(self, value: float) -> None:
+        """The weighted mean is the value but for rounding, which must not become an error of 1e-18 and p = 0."""
+        random = np.random.default_rng(0)
+        for n in (30, 57, 400):
+            with pytest.raises(NoEstimate, match="does not vary"):
+                clustered_mean(np.full(n, value), np.arange(n) % 7, 0.5, random.uniform(0.1, 1, n))
+
     def test_no_rows(self) -> None:
         empty = np.array([])
         with pytest.raises(NoEstimate, match="no comparison is decided"):
