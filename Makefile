@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench bench-scoring lint check format dictionary demo-data clean
+.PHONY: demo test bench bench-scoring bench-regression lint check format dictionary demo-data clean
 
 demo: .venv/installed
 	$(BIN)/typicality run demo
@@ -24,9 +24,13 @@ bench: .venv/dev
 bench-scoring: .venv-bench/installed
 	OMP_WAIT_POLICY=PASSIVE .venv-bench/bin/python -m tests.bench.scoring
 
+# The estimators on a million comparisons; pyfixest and R beside them where they are installed.
+bench-regression: .venv-bench/installed
+	.venv-bench/bin/python -m tests.bench.regression
+
 .venv-bench/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable . lm_eval minicons trl
+	.venv-bench/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable . lm_eval minicons trl pyfixest
 	@touch $@
 
 format: .venv/dev

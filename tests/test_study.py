@@ -201,7 +201,7 @@ BAD: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ("unknown measure", sets(measures=["logprob"]), "'logprob' is unknown; allowed are mean_logprob, logprob_per_byte"),
     ("no measure", sets(measures=[]), "measures: is empty; allowed are mean_logprob"),
     ("a measure twice", sets(measures=["mean_pmi", "mean_pmi"]), "measures: names something twice"),
-    ("unknown specification", sets(specifications=["ols"]), "specifications: 'ols' is unknown; allowed are rate, bt"),
+    ("unknown specification", sets(specifications=["ols"]), "specifications: 'ols' is unknown; allowed are rate, "),
     ("unknown slice", sets(slices=["hard"]), "slices: 'hard' is unknown; allowed are all, equal_quality and column="),
     ("slice of another column", sets(slices=["prompt=x"]), "slices: 'prompt=x' is unknown"),
     ("what to do with long ones", sets(long_responses="keep"), "long_responses: "),

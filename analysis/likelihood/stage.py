@@ -104,7 +104,8 @@ def _precision(spec: BaseModelSpec, study: Study, path: Path, outputs: Outputs, 
     if spec.dtype == "float32":
         return None
     sample = list(blocks(path, outputs, SAMPLE_PROMPTS))
-    needed = study.model_copy(update={"measures": ("mean_logprob",), "token_logprobs": False})
+    alone = {"measures": ("mean_logprob",), "specifications": ("rate",), "token_logprobs": False}
+    needed = study.model_copy(update=alone)
     try:
         reference = Scoring(spec.model_copy(update={"dtype": "float32"}), needed, outputs)
         for block in sample:

@@ -54,9 +54,22 @@ def test_markdown_is_counted() -> None:
         ("~~~\nx\n~~~\ny\n```\nz\n```", "n_code_blocks", 2),
         ("http://a and https://b", "n_links", 2),
         ("ftp://a", "n_links", 0),
+        ("fine 🌞, sad 😢, flag 🇫🇷", "n_emoji", 4),  # a flag is two signs
+        ("check ✔, heart ❤️", "n_emoji", 2),
+        ("naïve café, 12 € → ½ — “quoted” 日本", "n_emoji", 0),
+        ("I'm sorry, but no.", "refusal", True),
+        ("I’m so sorry.", "refusal", True),
+        ("As an AI language model, I cannot say.", "refusal", True),
+        ("I can’t help with that.", "refusal", True),
+        ("Sure! I can help.", "refusal", False),
+        ("He said he was sorry. " + "x" * 300 + " I cannot", "refusal", False),
+        ("a b c", "repetition", 0.0),
+        ("a b", "repetition", 0.0),
+        ("a b c A B C a b c", "repetition", 4 / 7),  # seven runs of three words, of which three are different
+        ("no no no no", "repetition", 0.5),
     ],
 )
-def test_a_count_that_can_be_made_by_hand(text: str, name: str, n: int) -> None:
+def test_a_count_that_can_be_made_by_hand(text: str, name: str, n: float) -> None:
     assert features(text)[name] == n
 
 
