@@ -1,6 +1,7 @@
 """Intervals where prompts are few: prompts are drawn with replacement, and every draw is fitted anew (bootstrap-t)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ FEW_CLUSTERS = 50
 DRAWS = 999
 BOOTSTRAP = f"prompt bootstrap-t, {DRAWS} draws, because there are fewer than {FEW_CLUSTERS} prompts"
 _LOST = 0.1
+_AT_A_TIME = 111
+_STEPS = 30
 # What a draw gives: its estimates and their clustered standard errors.
 Drawn = tuple[Array, Array]
 
@@ -34,7 +37,8 @@ def bootstrap_t(
     n_clusters
         G.
     draw
-        Fits with the clusters weighted as given, (G,) counts; NaN where that fails.
+        Fits with the clusters weighted as given, (draws, G) counts: (draws, k) estimates and errors; NaN where that
+        fails.
     random
         Draws the clusters.
 
@@ -43,12 +47,12 @@ def bootstrap_t(
     NoEstimate
         If more than a tenth of the draws cannot be fitted.
     """
-    statistics = np.empty((DRAWS, len(estimates)))
-    for k in range(DRAWS):
-        counts = np.bincount(random.integers(0, n_clusters, n_clusters), minlength=n_clusters).astype(float)
-        found, spread = draw(counts)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            statistics[k] = (found - estimates) / spread
+    drawn = random.integers(0, n_clusters, (DRAWS, n_clusters))
+    counts = np.stack([np.bincount(row, minlength=n_clusters) for row in drawn]).astype(float)
+    parts = [draw(counts[k : k + _AT_A_TIME]) for k in range(0, DRAWS, _AT_A_TIME)]
+    found, spread = (np.concatenate(side) for side in zip(*parts, strict=True))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistics = (found - estimates) / spread
     whole = statistics[np.isfinite(statistics).all(1)]
     if len(whole) < (1 - _LOST) * DRAWS:
         raise NoEstimate(f"there are only {n_clusters} prompts: too many samples of them cannot be fitted")
@@ -66,14 +70,14 @@ def bootstrap_t(
 def draw_mean(x: Array, clusters: Codes, weights: Array | None) -> Callable[[Array], Drawn]:
     """Means of `x` (n,) over drawn clusters."""
     w = np.ones(len(x)) if weights is None else weights
+    both = cluster_sums(np.column_stack([w, w * x]), clusters)
 
     def draw(counts: Array) -> Drawn:
-        v = w * counts[clusters]
-        mean = float(v @ x / v.sum())
+        total, weighted = (counts @ both).T
+        mean = weighted / total
         # Each copy of a cluster is a cluster of its own.
-        sums = cluster_sums((w * (x - mean))[:, None], clusters)[:, 0] / v.sum()
-        g = counts.sum()
-        return np.array([mean]), np.sqrt(np.array([counts @ sums**2]) * g / (g - 1))
+        off = both[:, 1] - mean[:, None] * both[:, 0]
+        return mean[:, None], _error(((counts * off**2).sum(1) / total**2)[:, None], counts)
 
     return draw
 
@@ -81,30 +85,47 @@ def draw_mean(x: Array, clusters: Codes, weights: Array | None) -> Callable[[Arr
 def draw_logit(
     preferred_a: npt.NDArray[np.bool_], differences: Array, clusters: Codes, weights: Array | None, start: Array
 ) -> Callable[[Array], Drawn]:
-    """Bradley–Terry fits to drawn clusters, by Newton's method from the whole sample's coefficients."""
-    w = np.ones(len(preferred_a)) if weights is None else weights
-    nothing = np.full(len(start), np.nan)
+    """Bradley–Terry fits to drawn clusters, by Newton's method from the whole sample's coefficients, all together."""
+    n, k = differences.shape
+    w = np.ones(n) if weights is None else weights
+    products = (differences[:, :, None] * differences[:, None, :]).reshape(n, k * k)
 
     def draw(counts: Array) -> Drawn:
-        v, beta = w * counts[clusters], start.copy()
-        for _ in range(30):
-            p = 1 / (1 + np.exp(-np.clip(differences @ beta, -30, 30)))
-            information = differences.T @ (differences * (v * p * (1 - p))[:, None])
-            try:
-                step = np.linalg.solve(information, differences.T @ (v * (preferred_a - p)))
-            except np.linalg.LinAlgError:
-                return nothing, nothing
+        v, beta = w * counts[:, clusters], np.tile(start, (len(counts), 1))
+        done = np.zeros(len(counts), bool)
+        for _ in range(_STEPS):
+            p = 1 / (1 + np.exp(-np.clip(beta @ differences.T, -30, 30)))
+            bread = _inverse(((v * p * (1 - p)) @ products).reshape(-1, k, k))
+            step = np.einsum("bij,bj->bi", bread, (v * (preferred_a - p)) @ differences)
             beta = beta + step
-            if np.abs(step).max() <= 1e-9 * (1 + np.abs(beta).max()):
+            done = np.abs(step).max(1) <= 1e-9 * (1 + np.abs(beta).max(1))
+            if done.all():
                 break
-        else:
-            return nothing, nothing
-        try:
-            bread = np.linalg.inv(information)
-        except np.linalg.LinAlgError:
-            return nothing, nothing
-        influence = cluster_sums(differences * (w * (preferred_a - p))[:, None], clusters) @ bread
-        g = counts.sum()
-        return beta, np.sqrt((counts @ influence**2) * g / (g - 1))
+        p = 1 / (1 + np.exp(-np.clip(beta @ differences.T, -30, 30)))
+        bread = _inverse(((v * p * (1 - p)) @ products).reshape(-1, k, k))
+        variance = np.empty_like(beta)
+        for row, count in enumerate(counts):
+            scores = cluster_sums(differences * (w * (preferred_a - p[row]))[:, None], clusters)
+            variance[row] = count @ (scores @ bread[row]) ** 2
+        beta[~done] = np.nan
+        return beta, _error(variance, counts)
 
     return draw
+
+
+def _error(variance: Array, counts: Array) -> Array:
+    """Standard errors (draws, k), with the correction G/(G−1)."""
+    g = counts.sum(1, keepdims=True)
+    return np.sqrt(variance * g / (g - 1))
+
+
+def _inverse(matrices: Array) -> Array:
+    """Inverses of (draws, k, k); NaN where there is none."""
+    try:
+        return np.linalg.inv(matrices)
+    except np.linalg.LinAlgError:
+        made = np.full_like(matrices, np.nan)
+        for row, one in enumerate(matrices):
+            with suppress(np.linalg.LinAlgError):
+                made[row] = np.linalg.inv(one)
+        return made

@@ -46,7 +46,7 @@ class TestDraws:
         rows, names = self.drawn(counts, clusters)
         for w in (None, weights):
             expected = clustered_mean(y[rows].astype(float), names, 0.5, None if w is None else w[rows])
-            (mean,), (error,) = draw_mean(y.astype(float), clusters, w)(counts.astype(float))
+            ((mean,),), ((error,),) = draw_mean(y.astype(float), clusters, w)(counts[None].astype(float))
             assert (mean, error) == pytest.approx((expected.estimate, expected.std_error), rel=1e-10)
 
     @pytest.mark.parametrize("seed", range(3))
@@ -59,13 +59,13 @@ class TestDraws:
         rows, names = self.drawn(counts, clusters)
         for w in (None, weights):
             expected = fit(y[rows], x[rows], names, None if w is None else w[rows])
-            beta, errors = draw_logit(y, x, clusters, w, np.zeros(2))(counts.astype(float))
+            (beta,), (errors,) = draw_logit(y, x, clusters, w, np.zeros(2))(counts[None].astype(float))
             np.testing.assert_allclose(beta, expected.coefficients, rtol=1e-7)
             np.testing.assert_allclose(errors, np.sqrt(np.diag(expected.covariance)), rtol=1e-7)
 
     def test_of_what_cannot_be_fitted(self) -> None:
         x = np.linspace(-1, 1, 20)[:, None]
-        beta, errors = draw_logit(x[:, 0] > 0, x, np.arange(20), None, np.ones(1))(np.ones(20))
+        (beta,), (errors,) = draw_logit(x[:, 0] > 0, x, np.arange(20), None, np.ones(1))(np.ones((1, 20)))
         # Newton's method runs away, and says so in time or by an error that is no number's.
         assert np.isnan(beta).all() or not np.isfinite(errors).all() or np.abs(beta).max() > 30
 
