@@ -116,16 +116,18 @@ def draw_logit(
 def _error(variance: Array, counts: Array) -> Array:
     """Standard errors (draws, k), with the correction G/(G−1)."""
     g = counts.sum(1, keepdims=True)
-    return np.sqrt(variance * g / (g - 1))
+    made: Array = np.sqrt(variance * g / (g - 1))
+    return made
 
 
 def _inverse(matrices: Array) -> Array:
     """Inverses of (draws, k, k); NaN where there is none."""
+    made: Array
     try:
-        return np.linalg.inv(matrices)
+        made = np.asarray(np.linalg.inv(matrices), np.float64)
     except np.linalg.LinAlgError:
         made = np.full_like(matrices, np.nan)
         for row, one in enumerate(matrices):
             with suppress(np.linalg.LinAlgError):
                 made[row] = np.linalg.inv(one)
-        return made
+    return made
