@@ -105,7 +105,9 @@ class TestAdopt:
         file_of(root, rows)
         found = Store("scores", Outputs(root), OURS).adopt(block_of(*ours))
         texts = {r[:3] for r in ours}
-        assert set(found) == {(t, c) for t in {r[:3] for r in earlier} & texts for c in (True, False) if c or t in alone}
+        assert set(found) == {
+            (t, c) for t in {r[:3] for r in earlier} & texts for c in (True, False) if c or t in alone
+        }
         wanted = {(r, c) for r in ours for c in (True, False) if (r[:3], c) in found}
         wanted |= {(row["response_id"], row["conditional"]) for row in rows if row["scoring_id"] == OURS}
         made = [row for row in stored(root) if row["scoring_id"] == OURS]
