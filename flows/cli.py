@@ -109,13 +109,16 @@ def report(study: str, outputs: Path) -> int:
 @click.option("--draws", type=click.IntRange(min=2), default=500, show_default=True, help="Datasets drawn for each α.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def validate(study: str, outputs: Path, draws: int, as_json: bool) -> int:
-    """Plant a known bias on the data of STUDY, which has been run, and show whether it is found again."""
+    """Plant a known bias on the data of STUDY, which has been run, and show whether it is found again.
+
+    Labels are drawn anew on the study's own comparisons, with α = 0, 0.25, 0.57 and 1 (log-odds per nat a token), and
+    estimated: bias is the mean estimate less what was planted, coverage how many 95 % intervals hold it.
+    """
     environment.prepare()
     from analysis.outputs import Outputs
     from flows.validation import validate_study
 
-    validate_study(_name(study), Outputs(outputs), draws, as_json)
-    return DONE
+    return DONE if validate_study(_name(study), Outputs(outputs), draws, as_json) else FAILED
 
 
 def _name(study: str) -> str:
@@ -143,7 +146,7 @@ def main() -> None:
     try:
         status = command.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        status = _say(environment.INTERRUPTED, INTERRUPTED)
+        status = _say(environment.INTERRUPTED if sys.argv[1:2] == ["run"] else "interrupted", INTERRUPTED)
     except click.ClickException as error:
         status = _say(f"{error.format_message()} (see typicality --help)", INVALID)
     except StudyError as error:

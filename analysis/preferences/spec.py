@@ -37,6 +37,14 @@ class CatalogueDataset(BaseModel):
         """The label in tables."""
         return self.label or self.name
 
+    @property
+    def outcome_rating(self) -> str | None:
+        """The rating of each response that is the outcome; None where none is."""
+        from analysis.preferences.catalogue import entry
+
+        found = entry(self.name)
+        return (self.outcome or found.default_outcome) if found.shape == "graded" else None
+
     def check(self) -> None:
         """Check the options against the catalogue.
 
@@ -120,6 +128,11 @@ class OwnDataset(BaseModel):
     def key(self) -> str:
         """The label in tables."""
         return self.label or self.name
+
+    @property
+    def outcome_rating(self) -> str | None:
+        """The rating of each response that is the outcome; None where none is."""
+        return self.outcome if self.shape == "graded" else None
 
     @field_validator("values", mode="before")
     @classmethod

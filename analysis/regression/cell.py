@@ -207,6 +207,19 @@ def _features(ids: pa.Array, outputs: Outputs) -> dict[str, Array]:
     }
 
 
+def ratings(name: str, ids: pa.Array, outputs: Outputs) -> Array:
+    """(m,) one rating of each response, NaN where it has none."""
+    where = ds.field("response_id").isin(ids)
+    found = tables.scan("responses", tables.files("responses", outputs.root), ["response_id", "ratings"], where)
+    lists = found["ratings"].combine_chunks()
+    flat, rows = pc.list_flatten(lists), pc.list_parent_indices(lists)
+    asked = pc.equal(flat.field("name"), name)
+    known = found["response_id"].combine_chunks().take(rows.filter(asked))
+    values = flat.field("value").filter(asked)
+    made: Array = values.take(pc.index_in(ids, value_set=known)).to_numpy(zero_copy_only=False).astype(float)
+    return made
+
+
 def read_comparisons(path: Path) -> pa.Table:
     """The rows of one file of `comparisons`."""
     return tables.scan("comparisons", [path])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.regression import bradley_terry, effects
+from analysis.regression import bradley_terry, effects, ordered
 from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, bootstrap_t, draw_logit, draw_mean
 from analysis.regression.bradley_terry import Fit
 from analysis.regression.cell import codes
@@ -64,6 +64,7 @@ class Fitter:
             "placebo_labels": self._placebo_labels,
             "placebo_prompts": self._placebo_prompts,
             "paper": self._paper,
+            "paper_ordered": self._paper_ordered,
         }
         try:
             if reason is not None:
@@ -163,8 +164,8 @@ class Fitter:
         interval = rate.interval(0.5)
         row = {
             "adjusted_rate": rate.estimate,
-            "adjusted_rate_low": interval.low,
-            "adjusted_rate_high": interval.high,
+            "adjusted_rate_low": max(interval.low, 0.0),
+            "adjusted_rate_high": min(interval.high, 1.0),
             **self._tests(rate.estimate, rate.std_error, part.n_prompts),
         }
         if controls:
@@ -228,17 +229,18 @@ class Fitter:
             part.clusters,
             annotators,
         )
-        beta = float(fitted.coefficients[0])
-        interval = t_interval(beta, float(np.sqrt(max(covariance[0, 0], 0.0))), fewest)
+        if fewest > 1 and not covariance[0, 0] > 0:
+            raise NoEstimate("the two-way variance is not positive, as may happen where prompts or annotators are few")
+        interval = t_interval(float(fitted.coefficients[0]), float(np.sqrt(max(covariance[0, 0], 0.0))), fewest)
         yield row_of(name, TYPICALITY, part, TWO_WAY, interval, part.delta)
 
+    def _with_quality(self) -> Part:
+        """The comparisons that have quality ratings, or all of them where the dataset has none."""
+        return self.part.narrowed(self.part.known("quality")) if self.part.cell.quality else self.part
+
     def _paper(self, name: str, specification: Specification) -> Iterator[Row]:
-        part = self.part
-        try:
-            part = part.narrowed(part.known("quality"))
-            controls = list(part.covariates("quality"))
-        except NoEstimate:
-            controls = []
+        part = self._with_quality()
+        controls = list(part.covariates("quality"))
         # As the dataset's rows stand, which is what the intercept is about.
         turn = part.cell.turn[part.at]
         columns = [(TYPICALITY, part.delta), *controls]
@@ -250,6 +252,28 @@ class Fitter:
         yield from self._term_rows(name, part, fitted, terms)
         for j, reason in lost.items():
             yield row_of(name, columns[j][0], part, status=reason)
+
+    def _paper_ordered(self, name: str, specification: Specification) -> Iterator[Row]:
+        part = self._with_quality()
+        responses = part.responses()
+        if responses is None:
+            raise NoEstimate("the responses have no rating that is the outcome")
+        outcome, columns, clusters = responses
+        if 1 < clusters.max() + 1 < FEW_CLUSTERS:
+            raise NoEstimate(f"there are fewer than {FEW_CLUSTERS} prompts, too few for the errors of this model")
+        lost = {
+            term: "it is the same for all responses"
+            for term, x in columns.items()
+            if term != TYPICALITY and not np.ptp(x)
+        }
+        terms = [term for term in columns if term not in lost]
+        fitted = ordered.fit(outcome, np.column_stack([columns[term] for term in terms]), clusters)
+        for term, beta, error in zip(terms, fitted.coefficients, np.sqrt(np.diag(fitted.covariance)), strict=True):
+            found = t_interval(float(beta), float(error), fitted.n_clusters)
+            # Of responses, not of differences.
+            yield row_of(name, term, part, CLUSTERED, found) | {"mean_log_likelihood": fitted.mean_log_likelihood}
+        for term, reason in lost.items():
+            yield row_of(name, term, part, status=reason)
 
     def _placebo_labels(self, name: str, specification: Specification) -> Iterator[Row]:
         part = self.part

@@ -12,6 +12,7 @@ from analysis.regression.inference import Array, Codes, NoEstimate
 from analysis.regression.specifications import LENGTH, STYLE
 
 TYPICALITY = "typicality"
+OUTCOME = "outcome"
 FEW_OF_A_SOURCE = 10
 MOST_SOURCES = 100
 OTHER = "other sources"
@@ -70,6 +71,27 @@ class Part:
     def difference(self, name: str) -> Array:
         """(n,) the value of a minus that of b."""
         return self.cell.difference(name)[self.at]
+
+    def responses(self) -> tuple[Array, dict[str, Array], Codes] | None:
+        """The m responses compared that have a rating as their outcome; None where the dataset has no such rating.
+
+        Gives the outcome (m,), the measure and the quality ratings by name (m,), and the codes of their prompts (m,).
+        """
+        cell = self.cell
+        if OUTCOME not in cell.values:
+            return None
+        which = np.concatenate([cell.a[self.at], cell.b[self.at]])
+        # In the order of the comparisons, which does not depend on how the dataset's rows stand.
+        first = np.sort(np.unique(which, return_index=True)[1])
+        first = first[np.isfinite(cell.values[OUTCOME][which[first]])]
+        if not len(first):
+            return None
+        found = which[first]
+        columns = {TYPICALITY: cell.values[self.measure][found]}
+        for name, (a, b) in cell.quality.items():
+            columns[name] = np.concatenate([a[self.at], b[self.at]])[first]
+        prompts = np.tile(cell.prompts[self.at], 2)[first]
+        return cell.values[OUTCOME][found], columns, np.unique(prompts, return_inverse=True)[1]
 
     def narrowed(self, rows: Mask) -> "Part":
         """Only some of the comparisons, by a mask over the cell."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from analysis.regression import bradley_terry
 from analysis.regression.cell import Mask
@@ -22,28 +23,33 @@ class Recovery:
     ----------
     specification, alpha, truth
         What was estimated, the α that was planted, and the number to be found (α itself, or the rate it makes).
-    draws
-        How many draws gave an estimate.
+    draws, found
+        How many draws were made, and how many of them gave an estimate; what follows is of those.
     bias, relative_bias
         Mean estimate less the truth; the same over the truth (None where that is 0, or for a rate).
     coverage
         Share of the 95 % intervals that hold the truth.
     noise
-        Standard error of the bias, from the draws.
+        Standard error of the bias, from the draws; None where fewer than two gave an estimate.
     """
 
     specification: str
     alpha: float
     truth: float
     draws: int
-    bias: float
+    found: int
+    bias: float | None
     relative_bias: float | None
-    coverage: float
-    noise: float
+    coverage: float | None
+    noise: float | None
 
 
 def recover(
-    part: Part, random: np.random.Generator, alphas: Sequence[float] = ALPHAS, draws: int = DRAWS
+    part: Part,
+    random: np.random.Generator,
+    alphas: Sequence[float] = ALPHAS,
+    draws: int = DRAWS,
+    tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Recovery]:
     """Plant each α on a part's differences, estimate it, and compare.
 
@@ -57,19 +63,24 @@ def recover(
         Draws the labels.
     alphas, draws
         What is planted, and how often.
+    tick
+        Called with the draws that are done and their total.
 
     Raises
     ------
     NoEstimate
-        If there is no comparison.
+        If there is no comparison, or they belong to one prompt.
     """
     if not len(part.at):
         raise NoEstimate("no comparison is decided")
-    for alpha in alphas:
-        probability = 1 / (1 + np.exp(-alpha * part.delta))
-        rate = float(np.mean(1 / (1 + np.exp(-alpha * np.abs(part.delta)))))
+    if part.n_prompts < 2:
+        raise NoEstimate("all comparisons belong to one prompt, so there is no error to estimate")
+    for k, alpha in enumerate(alphas):
+        probability = expit(alpha * part.delta)
+        rate = float(np.mean(expit(alpha * np.abs(part.delta))))
         found: dict[str, list[Interval]] = {"bt": [], "rate": []}
-        for _ in range(draws):
+        for done in range(draws):
+            tick(k * draws + done, len(alphas) * draws)
             labels = random.random(len(probability)) < probability
             for name, estimator in _ESTIMATORS.items():
                 try:
@@ -77,8 +88,7 @@ def recover(
                 except NoEstimate:
                     continue
         for name, truth in (("bt", alpha), ("rate", rate)):
-            if found[name]:
-                yield _summary(name, alpha, truth, found[name])
+            yield _summary(name, alpha, truth, draws, found[name])
 
 
 def _bt(labels: Mask, delta: Array, clusters: Codes) -> Interval:
@@ -93,16 +103,17 @@ def _rate(labels: Mask, delta: Array, clusters: Codes) -> Interval:
 _ESTIMATORS: dict[str, Callable[..., Interval]] = {"bt": _bt, "rate": _rate}
 
 
-def _summary(name: str, alpha: float, truth: float, found: Sequence[Interval]) -> Recovery:
+def _summary(name: str, alpha: float, truth: float, draws: int, found: Sequence[Interval]) -> Recovery:
     estimates = np.array([one.estimate for one in found])
-    bias = float(estimates.mean() - truth)
+    bias = float(estimates.mean() - truth) if found else None
     return Recovery(
         specification=name,
         alpha=alpha,
         truth=truth,
-        draws=len(found),
+        draws=draws,
+        found=len(found),
         bias=bias,
-        relative_bias=bias / truth if name == "bt" and truth else None,
-        coverage=float(np.mean([one.low <= truth <= one.high for one in found])),
-        noise=float(estimates.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else float("nan"),
+        relative_bias=bias / truth if bias is not None and name == "bt" and truth else None,
+        coverage=float(np.mean([one.low <= truth <= one.high for one in found])) if found else None,
+        noise=float(estimates.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else None,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 PAPER = "Zhang et al. 2025, arXiv 2510.01171"
 _LOGIT = "logit P(a preferred) = α (m_a − m_b)"
+_ZERO = "expected at zero, which one interval in twenty misses"
 
 # The groups of covariates that the rungs of the ladder add, one after the other.
 LENGTH = ("log_words", "log_words_squared")
@@ -26,6 +27,8 @@ class Specification:
         Whether every prompt weighs the same, not every comparison.
     needs_unconditional
         Whether log p(response) must be scored, too.
+    needs_outcome
+        Whether the rating that is the outcome must be known of each response.
     """
 
     title: str
@@ -35,6 +38,7 @@ class Specification:
     groups: tuple[str, ...] = ()
     by_prompt: bool = False
     needs_unconditional: bool = False
+    needs_outcome: bool = False
 
 
 def _rung(n: int, title: str, adds: str) -> Specification:
@@ -102,6 +106,14 @@ SPECIFICATIONS: dict[str, Specification] = {
         f"{PAPER}, appendix E.1",
         "paper",
     ),
+    "paper_ordered": Specification(
+        "the paper's ordered model",
+        "logit P(rating ≤ level) = θ_level − α m − quality, on the responses compared, pooled over prompts: what "
+        "prompts differ in counts, too",
+        f"McCullagh 1980; {PAPER}, public code",
+        "paper_ordered",
+        needs_outcome=True,
+    ),
     "leave_one_source_out": Specification(
         "Bradley–Terry without each source in turn",
         f"{_LOGIT}, no intercept, on the comparisons of the slice source!=value",
@@ -110,13 +122,13 @@ SPECIFICATIONS: dict[str, Specification] = {
     ),
     "placebo_labels": Specification(
         "placebo: labels",
-        f"{_LOGIT}, the labels of each prompt flipped together by a fair coin; expected at zero",
+        f"{_LOGIT}, the labels of each prompt flipped together by a fair coin; {_ZERO}",
         "placebo",
         "placebo_labels",
     ),
     "placebo_prompts": Specification(
         "placebo: prompts",
-        f"{_LOGIT}, the difference taken from a comparison of another prompt, with a random sign; expected at zero",
+        f"{_LOGIT}, the difference taken from a comparison of another prompt, with a random sign; {_ZERO}",
         "placebo",
         "placebo_prompts",
     ),

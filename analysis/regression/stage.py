@@ -17,7 +17,7 @@ from analysis.regression.cell import Cell
 from analysis.regression.differences import write_differences
 from analysis.regression.fitting import Fitter, Row
 from analysis.regression.inference import CLUSTERED
-from analysis.regression.part import TYPICALITY, Part
+from analysis.regression.part import OUTCOME, TYPICALITY, Part
 from analysis.regression.specifications import SPECIFICATIONS
 from analysis.regression.unigram import unigram
 from analysis.study import Study
@@ -47,7 +47,7 @@ def estimate(
     """
     name = f"{dataset}--{content_id(base_model)[:12]}"
     path = work / "comparisons" / f"{dataset}.parquet"
-    cell = _load(path, scoring_id, study, outputs)
+    cell = _load(path, scoring_id, dataset, study, outputs)
     write_differences(cell, study.measures, base_model, work / "differences" / f"{name}.parquet")
     tally = Tally(study.name, dataset, "regression", base_model)
     ties = cell.comparisons.filter(pa.array(~cell.decided))
@@ -60,12 +60,15 @@ def estimate(
     return len(cell)
 
 
-def _load(path: Path, scoring_id: str, study: Study, outputs: Outputs) -> Cell:
+def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outputs) -> Cell:
     kinds = [SPECIFICATIONS[name] for name in study.specifications]
     fluency = any(s.needs_unconditional for s in kinds)
     cell = cells.load(tables.scan("comparisons", [path]), scoring_id, study.measures, outputs, fluency)
     if any("unigram" in s.groups for s in kinds):
         cell.values["unigram"] = unigram(path, outputs, cell.response_ids)
+    rating = next(d.outcome_rating for d in study.datasets if d.key == dataset)
+    if rating is not None and any(s.needs_outcome for s in kinds):
+        cell.values[OUTCOME] = cells.ratings(rating, cell.response_ids, outputs)
     return cell
 
 

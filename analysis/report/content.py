@@ -83,7 +83,9 @@ def latest_run(outputs: Outputs, study: str) -> str:
     """
     runs = tables.read("runs", outputs.root, study=study, columns=["run_id", "started", "state"])
     if runs.empty:
-        raise StudyError(f"{outputs.root} holds no run of study {study!r}; make one with: typicality run {study}")
+        known = sorted(set(tables.read("runs", outputs.root, columns=["study"])["study"]))
+        remedy = f"it holds runs of {', '.join(known)}" if known else "make one with: typicality run"
+        raise StudyError(f"{outputs.root} holds no run of study {study!r}; {remedy}")
     ordered = runs.assign(done=runs["state"] != "failed").sort_values(["done", "started", "run_id"])
     return str(ordered["run_id"].iloc[-1])
 

@@ -6,6 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from analysis.errors import StudyError
+from analysis.preferences.catalogue import entries
 from analysis.preferences.spec import CatalogueDataset, DatasetSpec, OwnDataset, canonical
 from tests.preferences.made import BINARY, GRADED, NESTED, PAIRS, RANKED, own
 
@@ -116,6 +117,40 @@ def test_chosen_comes_first_so_its_order_is_nothing_raters_saw() -> None:
 
 def test_the_values_of_a_preference_are_compared_as_text() -> None:
     assert own(PAIRS, values={1: "a", 2.0: "b", False: "tie"}).values == {"1": "a", "2": "b", "false": "tie"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "rating"),
+    [(GRADED, "rating"), (PAIRS, None), (SIGNED, None), (BINARY, None), (RANKED, None), (NESTED, None)],
+)
+def test_the_rating_that_is_the_outcome_of_own_data(shape: dict[str, Any], rating: str | None) -> None:
+    """Ranks order the responses of one prompt alone, and a judgement of two is no rating of either."""
+    assert own(shape).outcome_rating == rating
+
+
+@pytest.mark.parametrize(
+    ("values", "rating"),
+    [
+        ({"name": "helpsteer2"}, "helpfulness"),
+        ({"name": "helpsteer2", "outcome": "coherence", "label": "mine"}, "coherence"),
+        ({"name": "ultrafeedback"}, "overall_score"),
+        ({"name": "ultrafeedback", "outcome": "honesty"}, "honesty"),
+        ({"name": "nectar"}, None),  # ranks
+        ({"name": "reward-bench-2"}, None),
+        ({"name": "hh-rlhf"}, None),
+        ({"name": "helpsteer2-preference", "quality": ["correctness"]}, None),
+        ({"name": "pku-saferlhf", "outcome": "safer"}, None),  # an outcome of pairs
+    ],
+)
+def test_the_rating_that_is_the_outcome(values: dict[str, Any], rating: str | None) -> None:
+    assert CatalogueDataset(**values).outcome_rating == rating
+
+
+def test_every_graded_dataset_has_a_rating_that_is_its_outcome() -> None:
+    """One of those that its responses are stored with; no other has any."""
+    for name, found in entries().items():
+        rating = CatalogueDataset(name=name).outcome_rating
+        assert rating in found.ratings if found.shape == "graded" else rating is None
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,16 @@ MEASURE = "mean_logprob"
 CONTROLS = {
     "length": {"log_words": 0.4, "log_words_squared": -0.1},
     "style": {"headers": 0.3, "bold": -0.3, "refusal": -0.5},
+    "quality": {"correct": 0.5},
+    "source": {"of_source": 1.0},
 }
-# What is fitted, to how many prompts.
-CASES = (("rate", 200), ("bt", 200), ("bt_length", 400), ("bt_style", 600))
+SOURCES = np.array([0.0, 0.4, -0.4, 0.2, -0.2])  # their log-odds; what is typical differs between them, too
+# What is fitted, to how many prompts; fewer than 50 take the bootstrap.
+CASES = (
+    *(("rate", 200), ("rate_prompts", 200), ("bt", 200), ("bt_prompts", 200)),
+    *(("bt_length", 400), ("bt_style", 600), ("bt_quality", 800), ("bt_source", 1000)),
+    *(("rate", 40), ("bt", 40)),
+)
 
 
 def cell(random: np.random.Generator, n_prompts: int, groups: tuple[str, ...]) -> Cell:
@@ -53,10 +60,17 @@ def cell(random: np.random.Generator, n_prompts: int, groups: tuple[str, ...]) -
         typical = 0.7 * typical + 0.6 * length
     if "style" in groups:
         typical = typical + 0.3 * style["bold"] - 0.3 * style["headers"]
+    correct = np.round(covariate() + 2)
+    sources = random.integers(0, len(SOURCES), 2 * n)
+    if "quality" in groups:
+        typical = typical + 0.4 * correct
+    if "source" in groups:
+        typical = typical + SOURCES[sources]
     # One of a flag, a share and counts, as the features have them.
     style["refusal"] = (style["refusal"] > 1.3).astype(float)
     values = {MEASURE: typical, LENGTH[0]: length, LENGTH[1]: length**2, **style}
-    difference = {name: value[:n] - value[n:] for name, value in values.items()}
+    held = {**values, "correct": correct, "of_source": SOURCES[sources]}
+    difference = {name: value[:n] - value[n:] for name, value in held.items()}
     logit = ALPHA * difference[MEASURE]
     for group in groups:
         logit = logit + sum(beta * difference[name] for name, beta in CONTROLS[group].items())
@@ -65,9 +79,12 @@ def cell(random: np.random.Generator, n_prompts: int, groups: tuple[str, ...]) -
         {
             "prompt_id": pa.array([f"p{p:05}" for p in prompts]),
             "preference": pa.array(np.where(stats.norm.cdf(scores) < special.expit(logit), "a", "b")),
+            "source_a": pa.array(sources[:n].astype(str)),
+            "source_b": pa.array(sources[n:].astype(str)),
         }
     )
-    return Cell(table, pa.array([], pa.string()), np.arange(n), np.arange(n, 2 * n), np.ones(n), values, {})
+    ratings = {"correct": (correct[:n], correct[n:])}
+    return Cell(table, pa.array([], pa.string()), np.arange(n), np.arange(n, 2 * n), np.ones(n), values, ratings)
 
 
 def part_of(made: Cell) -> Part:
@@ -77,7 +94,7 @@ def part_of(made: Cell) -> Part:
 
 def independent(part: Part, specification: str) -> Interval:
     """The interval that takes comparisons as independent."""
-    if specification == "rate":
+    if specification.startswith("rate"):
         return wilson(float(part.wins.sum()), len(part.wins))
     groups = SPECIFICATIONS[specification].groups
     columns = [part.delta, *(x for group in groups for _, x in part.covariates(group))]
@@ -101,7 +118,7 @@ def main() -> None:
     out.write("specification  prompts  truth   mean    bias %  noise %  coverage %  as if independent %\n")
     started = time.perf_counter()
     for k, (specification, n_prompts) in enumerate(CASES):
-        truth = true_rate() if specification == "rate" else ALPHA
+        truth = true_rate() if specification.startswith("rate") else ALPHA
         made, naive = [], []
         for seed in range(DATASETS):
             random = np.random.default_rng([k, seed])

@@ -20,8 +20,8 @@ MARGIN = 0.02
 VALUES = (MEASURE, "log_words", *STYLE, "fluency", "unigram")
 RATINGS = ("correct", "polite")
 _STRINGS = ("annotator", "language", "domain", "split", "source_a", "source_b")
-# Leaving sources out in turn is the stage's, not one fit.
-FITTED = tuple(name for name, s in SPECIFICATIONS.items() if s.kind != "leave_one_source_out")
+# Leaving sources out in turn is the stage's, not one fit; and these responses have no rating that is the outcome.
+FITTED = tuple(name for name, s in SPECIFICATIONS.items() if s.kind != "leave_one_source_out" and not s.needs_outcome)
 
 
 def joined(n: int = 400, n_prompts: int = 80, seed: int = 0, alpha: float = 0.8, ties: float = 0.1) -> pd.DataFrame:

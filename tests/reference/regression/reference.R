@@ -1,5 +1,5 @@
 # Makes the reference values: `Rscript reference.R` in this folder writes reference.json.
-# Debian: r-base-core, r-cran-survival, r-cran-sandwich, r-cran-clubsandwich, r-cran-bradleyterry2, r-cran-jsonlite.
+# Debian: r-base-core, r-cran-survival, r-cran-sandwich, r-cran-clubsandwich, r-cran-bradleyterry2, r-cran-mass, r-cran-ordinal, r-cran-jsonlite.
 library(survival)
 library(sandwich)
 suppressMessages(library(clubSandwich))
@@ -56,6 +56,18 @@ long$l2 <- long$l^2
 cl <- clogit(y ~ logprob + l + l2 + q + strata(pair), data = long, control = coxph.control(eps = 1e-12, toler.chol = 1e-13, iter.max = 100))
 made$clogit <- list(term = names(coef(cl)), estimate = unname(coef(cl)), log_likelihood = cl$loglik[2])
 
+# Ordered logit of a rating of the responses, pooled over prompts.
+long$prompt <- rep(d$prompt, 2)
+long$rating <- factor(long$q)
+polr <- MASS::polr(rating ~ logprob + l, data = long, Hess = TRUE, control = list(reltol = 1e-16, maxit = 1000))
+made$ordered <- list(
+  term = names(coef(polr)), estimate = unname(coef(polr)), thresholds = unname(polr$zeta),
+  std_error = unname(sqrt(diag(vcovCL(polr, cluster = long$prompt, type = "HC0", cadjust = TRUE)))[1:2]),
+  log_likelihood = as.numeric(logLik(polr))
+)
+clm <- ordinal::clm(rating ~ logprob + l, data = long, control = ordinal::clm.control(gradTol = 1e-12, maxIter = 200))
+made$ordered_clm <- list(estimate = unname(clm$beta), thresholds = unname(clm$alpha))
+
 # BradleyTerry2 on the same pairs, each response a player of its own.
 a <- data.frame(id = factor(paste0("a", seq_len(nrow(d))), levels = c(paste0("a", seq_len(nrow(d))), paste0("b", seq_len(nrow(d))))))
 b <- data.frame(id = factor(paste0("b", seq_len(nrow(d))), levels = levels(a$id)))
@@ -95,7 +107,7 @@ x <- model.matrix(ladder)
 made$marginal <- lapply(seq_len(ncol(x)), function(j) effect(ladder, function(b) dlogis(x %*% b) * b[j]))
 made$adjusted_rate <- effect(ladder, function(b) plogis(b[1] * abs(d$delta)))
 
-packages <- c("survival", "sandwich", "clubSandwich", "BradleyTerry2")
+packages <- c("survival", "sandwich", "clubSandwich", "BradleyTerry2", "MASS", "ordinal")
 made$versions <- c(list(R = R.version.string), sapply(packages, function(p) as.character(packageVersion(p)), simplify = FALSE))
 
 writeLines(jsonlite::toJSON(made, digits = NA, auto_unbox = TRUE, pretty = TRUE), "reference.json")
