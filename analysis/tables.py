@@ -116,7 +116,8 @@ def stream(name: str, paths: Sequence[Path], columns: Sequence[str] | None = Non
     if columns is not None:
         schema = pa.schema([schema.field(column) for column in columns])
     for path in paths:
-        with pq.ParquetFile(path) as file:
+        # Buffering ahead would hold the whole file.
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=PART, columns=schema.names):
                 yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)
 
