@@ -135,7 +135,7 @@ def _row(run: Run, staged: dict[str, Path]) -> dict[str, Any]:
         "state": run.state,
         "code_version": code_version(),
         "packages": _package_versions(),
-        "definition": json.dumps(run.study.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False),
+        "definition": json.dumps(run.study.model_dump(mode="json", exclude_none=True), ensure_ascii=False),
         "datasets": [
             {
                 "dataset": f.dataset,

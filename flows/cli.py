@@ -121,6 +121,43 @@ def validate(study: str, outputs: Path, draws: int, as_json: bool) -> int:
     return DONE if validate_study(_name(study), Outputs(outputs), draws, as_json) else FAILED
 
 
+@command.command()
+@click.argument("run_a")
+@click.argument("run_b")
+@_outputs
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(run_a: str, run_b: str, outputs: Path, as_json: bool) -> int:
+    """Show what changed from RUN_A to RUN_B.
+
+    A run is named by its id, the beginning of its id, or its study (the latest run). Data, settings and code are
+    compared, and every estimate that is in both.
+    """
+    environment.prepare()
+    from analysis.outputs import Outputs
+    from flows.comparing import compare_runs
+
+    compare_runs(_name(run_a), _name(run_b), Outputs(outputs), as_json)
+    return DONE
+
+
+@command.command()
+@click.argument("study")
+@_outputs
+@click.option("--format", "form", type=click.Choice(["csv", "latex", "json"]), required=True, help="csv and json: all.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, not standard output.")
+def export(study: str, outputs: Path, form: str, output: Path | None) -> int:
+    """Write the estimates of STUDY's latest run.
+
+    csv and json hold every estimate in full precision; latex is a table for each dataset and base model.
+    """
+    environment.prepare()
+    from analysis.outputs import Outputs
+    from flows.exporting import export_study
+
+    export_study(_name(study), Outputs(outputs), form, output)
+    return DONE
+
+
 def _name(study: str) -> str:
     """The name of a study, which may be given as its file."""
     from flows.parameters import built_in

@@ -22,6 +22,7 @@ from analysis.dictionary import data_card
 from analysis.errors import TypicalityError
 from analysis.ids import content_id
 from analysis.likelihood.stage import Scored, score
+from analysis.manifest import write_manifest
 from analysis.outputs import Outputs
 from analysis.preferences.spec import CatalogueDataset, OwnDataset
 from analysis.preferences.stage import Fetched, fetch
@@ -120,6 +121,7 @@ def run_study(parameters: RunParameters) -> Outcome | State[Any]:
         adjust(place.work)
         tables.write_text(outputs.root / "README.md", data_card())
         runs.publish(run, outputs)
+        write_manifest(outputs)
         state: State[Any] = report_run(study.name, place, return_state=True)
     if state.is_failed():
         return Failed(message=state.message)

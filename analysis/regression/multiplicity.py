@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from analysis import tables
 from analysis.regression.inference import benjamini_hochberg, holm
@@ -26,6 +27,7 @@ def adjust(work: Path) -> None:
         p = family["p_value"].to_numpy(float)
         frame.loc[family.index, "p_holm"] = np.maximum(holm(p), p)
         frame.loc[family.index, "p_bh"] = np.maximum(benjamini_hochberg(p), p)
-    tables.write(work / "estimates" / "cells.parquet", "estimates", frame)
-    for path in paths:
-        path.unlink()
+    # Each cell stays a file, so that it is a group of rows by itself in the study's.
+    ends = np.cumsum([pq.read_metadata(path).num_rows for path in paths])
+    for path, begin, end in zip(paths, [0, *ends], ends, strict=False):
+        tables.write(path, "estimates", frame.iloc[begin:end])

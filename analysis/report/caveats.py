@@ -4,16 +4,30 @@ from collections.abc import Iterator
 
 from analysis.likelihood.precision import Precision
 from analysis.report.content import Content
-from analysis.report.words import count, share
+from analysis.report.words import count, is_number, listed, share
 
 FEW_CLUSTERS = 50
 SMALL_MODEL = 1_000_000_000
 MANY_TRUNCATED = 0.01
+PLACEBOS = ("placebo_labels", "placebo_prompts")
 
 
 def caveats(content: Content) -> list[str]:
     """What a reader must know before using the numbers of this run."""
-    return list(dict.fromkeys((*_cached(content), *_data(content), *_models(content), *_cells(content))))
+    found = (*_cached(content), *_data(content), *_models(content), *_placebos(content), *_cells(content))
+    return list(dict.fromkeys(found))
+
+
+def _placebos(content: Content) -> Iterator[str]:
+    rows = [cell.rows[name] for cell in content.cells for name in PLACEBOS if name in cell.rows]
+    known = [row for row in rows if is_number(row["estimate"])]
+    missed = [row for row in known if not row["conf_low"] <= 0 <= row["conf_high"]]
+    if missed:
+        names = listed([f"{row['specification']} of {row['dataset']} under {row['base_model']}" for row in missed])
+        yield (
+            f"{len(missed)} of {count(len(known), 'placebo')} {'misses' if len(missed) == 1 else 'miss'} zero with the "
+            f"95 % interval, where {len(known) / 20:.1f} would by chance: {names}."
+        )
 
 
 def _cached(content: Content) -> Iterator[str]:

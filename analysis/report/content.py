@@ -4,9 +4,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from analysis import tables
 from analysis.errors import StudyError
 from analysis.outputs import Outputs
+from analysis.regression.part import TYPICALITY
 from analysis.report.words import is_number
 from analysis.runs import run_row
 from analysis.study import Study
@@ -16,22 +19,41 @@ UNKNOWN = "unknown"
 STAGES = ("preferences", "likelihood", "regression")
 
 
-MAIN = ("rate", "rate_wilson", "bt", "bt_length")
+MAIN = ("rate", "bt", "bt_length")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A dataset under a base model, by the headline measure: its rows of `estimates` and its facts."""
+    """A dataset under a base model, by the headline measure, over all comparisons.
+
+    Attributes
+    ----------
+    dataset, base_model, rater
+        Its labels, and who judged.
+    status
+        `ok`, or why it has no rate.
+    rows
+        The rows of `estimates` on typicality, by specification.
+    facts
+        What scoring gave.
+    """
 
     dataset: str
     base_model: str
     rater: str
     status: str
-    rate: Row
-    wilson: Row
-    raw: Row
-    length: Row
+    rows: dict[str, Row]
     facts: Row
+
+    @property
+    def rate(self) -> Row:
+        """The typicality bias rate."""
+        return self.rows.get("rate", {})
+
+    @property
+    def raw(self) -> Row:
+        """Bradley–Terry without controls."""
+        return self.rows.get("bt", {})
 
     @property
     def ok(self) -> bool:
@@ -57,7 +79,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the templates need."""
+    """What one run left: the study, its row of `runs`, its cells and its rows (`table` holds the estimates, too)."""
 
     study: Study
     run: Row
@@ -66,11 +88,18 @@ class Content:
     estimates: list[Row]
     exclusions: list[Row]
     failures: list[Row]
+    table: pa.Table
 
     @property
     def measure(self) -> str:
         """The headline measure."""
         return self.study.measures[0]
+
+    def is_published(self, outputs: Outputs) -> bool:
+        """Whether the study's tables are those of this run, not of a later one."""
+        path = outputs.study_table("estimates", self.study.name)
+        held = tables.scan("estimates", [path] if path.is_file() else [], ["run_id"])
+        return held.num_rows > 0 and bool(held["run_id"][0].as_py() == self.run["run_id"])
 
 
 def latest_run(outputs: Outputs, study: str) -> str:
@@ -95,7 +124,8 @@ def gather(outputs: Outputs, run_id: str) -> Content:
     run = run_row(outputs, run_id)
     study = Study.model_validate(json.loads(run["definition"]))
     kept = outputs.root / "runs" / run_id
-    estimates: list[Row] = tables.scan("estimates", [kept / "_estimates.parquet"]).to_pylist()
+    table = tables.scan("estimates", [kept / "_estimates.parquet"])
+    estimates: list[Row] = table.to_pylist()
     exclusions: list[Row] = tables.scan("exclusions", [kept / "_exclusions.parquet"]).to_pylist()
     order = [d.key for d in study.datasets]
     exclusions.sort(key=lambda x: (STAGES.index(x["stage"]), order.index(x["dataset"])))
@@ -106,25 +136,15 @@ def gather(outputs: Outputs, run_id: str) -> Content:
         for model in study.base_models:
             key = dataset.key, model.key
             rows = {
-                (e["specification"], e["term"]): e
+                e["specification"]: e
                 for e in estimates
-                if (e["dataset"], e["base_model"]) == key and e["measure"] == study.measures[0] and e["slice"] == "all"
+                if (e["dataset"], e["base_model"]) == key
+                and (e["measure"], e["slice"], e["term"]) == (study.measures[0], "all", TYPICALITY)
             }
-            main = [r for (name, _), r in rows.items() if name in MAIN]
+            main = [rows[name] for name in MAIN if name in rows]
             status = next((r["status"] for r in main if r["status"] != "ok"), "ok") if rows else "not fitted"
-            cells.append(
-                Cell(
-                    dataset=dataset.key,
-                    base_model=model.key,
-                    rater=raters.get(dataset.key, UNKNOWN),
-                    status=status,
-                    rate=rows.get(("rate", "typicality"), {}),
-                    wilson=rows.get(("rate_wilson", "typicality"), {}),
-                    raw=rows.get(("bt", "typicality"), {}),
-                    length=rows.get(("bt_length", "typicality"), {}),
-                    facts=facts.get(key, {}),
-                )
-            )
+            rater = raters.get(dataset.key, UNKNOWN)
+            cells.append(Cell(dataset.key, model.key, rater, status, rows, facts.get(key, {})))
     return Content(
         study=study,
         run=run,
@@ -133,6 +153,7 @@ def gather(outputs: Outputs, run_id: str) -> Content:
         estimates=estimates,
         exclusions=exclusions,
         failures=[s for s in run["stages"] if s["status"] != "ok"],
+        table=table,
     )
 
 

@@ -1,23 +1,35 @@
 """The last stage: the tables of a run → its report, as HTML and Markdown."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import jinja2
+import pandas as pd
+import pyarrow.dataset as ds
 
+from analysis import tables
 from analysis.likelihood.measures import MEASURES
 from analysis.outputs import Outputs
 from analysis.regression.part import TYPICALITY
 from analysis.regression.specifications import SPECIFICATIONS
 from analysis.report import words
+from analysis.report.answers import answers
 from analysis.report.caveats import caveats
-from analysis.report.content import Content, gather
-from analysis.report.figures import forest, svg
+from analysis.report.changes import changes, previous_run
+from analysis.report.content import Content, Row, gather
+from analysis.report.examples import examples
 from analysis.report.headline import headline
+from analysis.report.pictures import forest, pictures
+from analysis.report.told import told
+from analysis.report.verdicts import RUNGS, definitions
 from analysis.tables import write_text
 
-FIGURE_TITLE = "Forest plot: typicality bias rate and α of every cell, with 95 % intervals"
+_ELSEWHERE = ("rate", *RUNGS)
+_DIFFERENCES = ("dataset", "base_model", "measure", "difference", "agrees")
 
 
 @dataclass(frozen=True)
@@ -37,32 +49,62 @@ def report(outputs: Outputs, run_id: str) -> Report:
     content = gather(outputs, run_id)
     study = content.study.name
     folder = outputs.report(study, run_id)
-    told = headline(content)
-    shown = [c for c in content.cells if c.ok]
-    figure = svg(forest(shown, MEASURES[content.measure].unit), FIGURE_TITLE) if shown else ""
-    if figure:
-        write_text(folder / "forest.svg", figure)
-    values = {
-        "content": content,
-        "headline": told,
-        "figure": figure,
-        "figure_title": FIGURE_TITLE,
-        "caveats": caveats(content),
-        "measures": {name: MEASURES[name] for name in content.study.measures},
-        "specifications": {name: SPECIFICATIONS[name] for name in content.study.specifications},
-        "typicality": [e for e in content.estimates if e["term"] == TYPICALITY],
-        "command": _command(content),
-    }
+    values = _values(content, outputs)
+    for picture in (values["forest"], *values["pictures"]):
+        if picture is not None:
+            write_text(folder / f"{picture.name}.svg", picture.image)
     for name in ("index.html", "report.md"):
         write_text(folder / name, _templates().get_template(f"{name}.j2").render(values))
     latest = folder.parent / "latest"
     if content.run["state"] != "failed" or not latest.exists():
         folder = outputs.point_latest(study, run_id)
-    return Report(folder / "index.html", folder / "report.md", told)
+    return Report(folder / "index.html", folder / "report.md", values["headline"])
 
 
-def _command(content: Content) -> str:
-    return f"typicality run {content.study.name}"
+def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
+    """What the templates are given."""
+    run_id, study, measure = content.run["run_id"], content.study, content.measure
+    estimates = content.table.to_pandas()
+    before = previous_run(outputs, study.name, run_id)
+    given = answers(content)
+    raters = {c.dataset: c.rater for c in content.cells}
+    scored = [(c.dataset, c.base_model, c.facts["scoring_id"]) for c in content.cells if c.facts]
+    current = content.is_published(outputs)
+    return {
+        "content": content,
+        "headline": headline(content),
+        "answers": [(key, raters[key], list(part)) for key, part in groupby(given, lambda a: a.dataset)],
+        "cells": list(zip(content.cells, given, strict=True)),
+        "changes": told(changes(outputs, before, run_id)) if before else None,
+        "forest": forest(estimates, measure),
+        "pictures": list(pictures(estimates, _differences(content, outputs) if current else _no_rows(), measure)),
+        "examples": examples(outputs, study.name, scored, measure) if current else [],
+        "caveats": caveats(content),
+        "measures": {name: MEASURES[name] for name in study.measures},
+        "specifications": {name: SPECIFICATIONS[name] for name in study.specifications},
+        "verdicts": definitions(study.margin),
+        "shown": list(_shown(content)),
+        "command": f"typicality run {study.name}",
+    }
+
+
+def _shown(content: Content) -> Iterator[Row]:
+    """The rows of typicality: all under the headline measure, the rate and the ladder under the others."""
+    for row in content.estimates:
+        if row["term"] == TYPICALITY and (row["measure"] == content.measure or row["specification"] in _ELSEWHERE):
+            yield row
+
+
+def _differences(content: Content, outputs: Outputs) -> pd.DataFrame:
+    path = outputs.study_table("differences", content.study.name)
+    table = tables.scan("differences", [path], _DIFFERENCES, ds.field("measure") == content.measure)
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _no_rows() -> pd.DataFrame:
+    frame: pd.DataFrame = tables.table("differences").schema.empty_table().to_pandas()
+    return frame
 
 
 @lru_cache(maxsize=1)
@@ -87,6 +129,7 @@ def _templates() -> jinja2.Environment:
         "percent_interval": words.percent_interval,
         "count": words.count,
         "share": words.share,
+        "listed": words.listed,
         "is_number": words.is_number,
     }
     return environment

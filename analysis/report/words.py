@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
@@ -34,9 +35,9 @@ def share(part: int, whole: int) -> str:
     return f"{percent(part / whole)} %" if whole else MISSING
 
 
-def percent_interval(low: Any, high: Any) -> str:
+def percent_interval(low: Any, high: Any, digits: int = 1) -> str:
     """An interval of shares in per cent."""
-    return f"{percent(low)} to {percent(high)}" if is_number(low) and is_number(high) else MISSING
+    return f"{percent(low, digits)} to {percent(high, digits)}" if is_number(low) and is_number(high) else MISSING
 
 
 def interval(low: Any, high: Any, decimals: int = 2) -> str:
@@ -65,6 +66,11 @@ def p_value(value: Any) -> str:
 def count(n: int, what: str) -> str:
     """A number of things, with the plural."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def listed(things: Sequence[str]) -> str:
+    """Things in words: a, b and c."""
+    return " and ".join([*([", ".join(things[:-1])] if len(things) > 1 else []), *things[-1:]])
 
 
 def seconds(value: float) -> str:

@@ -6,6 +6,7 @@ The stages are called in a process without Prefect, which this is not about.
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from analysis.report.caveats import caveats
@@ -104,4 +105,4 @@ def test_the_caveat_is_only_for_what_was_recorded(tmp_path: Path, recorded: list
     """Runs recorded before there was such a column have none, either."""
     study = parse({"name": "x", "base_models": [{"name": "org/base"}], "datasets": [{"name": "shp"}]}, tmp_path)
     run = {"from_cache": recorded, "datasets": [], "base_models": []}
-    assert len(caveats(Content(study, run, [], [], [], [], []))) == n
+    assert len(caveats(Content(study, run, [], [], [], [], [], pa.table({})))) == n

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from analysis import tables
 from analysis.report.content import Cell, Content, Planted
 from analysis.report.headline import headline
 from analysis.study import parse
@@ -21,12 +22,12 @@ def row(estimate: float | None, low: float | None = None, high: float | None = N
 
 
 def cell(name: str, rate: dict[str, Any]) -> Cell:
-    return Cell(name, "base", "human", "ok", rate, {}, {}, {}, {})
+    return Cell(name, "base", "human", "ok", {"rate": rate}, {})
 
 
 @pytest.fixture
 def content(tmp_path) -> Content:
-    return Content(parse(STUDY, tmp_path), {}, [], [], [], [], [])
+    return Content(parse(STUDY, tmp_path), {}, [], [], [], [], [], tables.table("estimates").schema.empty_table())
 
 
 def test_one_cell(content: Content):

@@ -1,0 +1,90 @@
+"""The answer first: what the estimates say of each dataset, in plain words with numbers."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.likelihood.measures import MEASURES
+from analysis.report.content import Content
+from analysis.report.verdicts import RUNGS, Verdict, verdict
+from analysis.report.words import fixed, is_number, listed, number, percent, percent_interval
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one cell says: a verdict, and sentences."""
+
+    dataset: str
+    base_model: str
+    verdict: Verdict
+    sentences: tuple[str, ...]
+
+
+def answers(content: Content) -> list[Answer]:
+    """An answer for every cell."""
+    unit = MEASURES[content.measure].unit
+    return [answer(c.dataset, c.base_model, c.rows, content.study.margin, unit) for c in content.cells]
+
+
+def answer(dataset: str, base_model: str, rows: Mapping[str, Row], margin: float, unit: str) -> Answer:
+    """Put one cell in words.
+
+    Parameters
+    ----------
+    dataset, base_model
+        Its labels.
+    rows
+        The rows of typicality of all comparisons under the headline measure, by specification.
+    margin
+        The study's margin of no bias.
+    unit
+        Unit of the measure.
+    """
+    found = verdict(rows, margin)
+    sentences = (*_rate(rows.get("rate", {})), *_adjusted(found), *_sure(found, unit), *_uncontrolled(rows, found))
+    return Answer(dataset, base_model, found, sentences)
+
+
+def _rate(row: Row) -> Iterator[str]:
+    if is_number(row.get("estimate")):
+        yield (
+            f"The more typical response is preferred in {percent(row['estimate'])} % of {row['n_comparisons']:,} "
+            f"comparisons (95 % interval {percent_interval(row['conf_low'], row['conf_high'])} %; 50 % is no bias)."
+        )
+
+
+def _adjusted(found: Verdict) -> Iterator[str]:
+    row = found.rung
+    if not found.controls or not is_number(row.get("adjusted_rate")):
+        return
+    left = ""
+    if is_number(row["share_left"]):
+        left = (
+            f": {percent(row['share_left'], 0)} % of the raw effect is left "
+            f"({percent_interval(row['share_left_low'], row['share_left_high'], 0)} %)"
+        )
+    yield (
+        f"With {listed(found.controls)} equal it would be in {percent(row['adjusted_rate'])} % "
+        f"({percent_interval(row['adjusted_rate_low'], row['adjusted_rate_high'])} %){left}."
+    )
+
+
+def _sure(found: Verdict, unit: str) -> Iterator[str]:
+    row = found.rung
+    if found.kind == "open" and is_number(row.get("minimum_detectable")):
+        yield (
+            f"A sample of this size finds, with a probability of 80 %, an α of {number(row['minimum_detectable'], 2)} "
+            f"or more per unit of the measure ({unit}); here α is {fixed(row['estimate'])}."
+        )
+
+
+def _uncontrolled(rows: Mapping[str, Row], found: Verdict) -> Iterator[str]:
+    missing = [
+        f"{RUNGS[name]} ({rows[name]['status']})"
+        for name in RUNGS
+        if name in rows and RUNGS[name] and not is_number(rows[name].get("estimate"))
+    ]
+    if missing and found.kind != "none":
+        yield f"Not held equal: {listed(missing)}."
