@@ -37,16 +37,29 @@ WHERE d.measure = 'mean_logprob' AND NOT d.agrees
 ORDER BY abs(d.difference) DESC LIMIT 10;
 ```
 
-or with the project's own reader, which knows the schemas, and with `datasets`:
+with Polars and with `datasets`:
 
 ```python
-from analysis import tables
+import polars as pl
 
-tables.read("estimates", "outputs", study="demo")
+pl.scan_parquet("outputs/differences/*.parquet").filter(pl.col("dataset") == "demo").collect()
 
 from datasets import load_dataset
 
 load_dataset("outputs", "estimates", split="train")
+```
+
+or with the project's own reader, which knows the schemas, its wide tables and its figures (the report's own):
+
+```python
+from analysis import tables
+from analysis.report import figures
+from analysis.report.etable import tidy
+
+estimates = tables.read("estimates", "outputs", study="demo")
+tidy(estimates, statistic="interval")
+figures.ladder(estimates, slice="equal_quality").savefig("ladder.svg")
+figures.distribution(tables.read("differences", "outputs", study="demo"))
 ```
 
 (`datasets` refuses a table that holds no row, such as `exclusions` where nothing was left out.)
@@ -60,6 +73,8 @@ one before joining.
   `scoring_id`.
 - `comparisons`, `differences`, `estimates` and `exclusions` hold one file a study, replaced when a run of it ends.
 - `runs` holds one file a run; `runs/<run_id>/_estimates.parquet` keeps what each run estimated.
+- `manifest.json` lists every table's files with size, rows and SHA-256, and a version of each schema;
+  `analysis.manifest.verify("outputs")` says which files differ.
 - `reports/<study>/latest/index.html` and `report.md` are the newest report; earlier ones stay beside it.
 """
 

@@ -49,7 +49,7 @@ CAPTIONS = {
         "Specification curve",
         "Every way of asking",
         "α of typicality in log-odds per SD of the difference, under every base model, measure, slice and set of "
-        "controls, sorted; the dots below say which. An effect that depends on one choice shows here.",
+        "controls, sorted; the marks below say which. An effect that depends on one choice shows here.",
     ),
     "placebos": (
         "Placebos and rivals",

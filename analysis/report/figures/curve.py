@@ -65,9 +65,11 @@ def _standardised(estimates: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("no Bradley–Terry specification has an estimate with its interval and difference_sd")
     scaled = rows.assign(**{name: rows[name] * rows["difference_sd"] for name in _SCALED})
     # Datasets keep the table's order; equal estimates too, so that the same table gives the same figure.
-    return scaled.sort_values("estimate", kind="stable").sort_values(
-        "dataset", kind="stable", key=lambda column: column.map({d: k for k, d in enumerate(rows["dataset"].unique())})
+    place = {dataset: k for k, dataset in enumerate(rows["dataset"].unique())}
+    made: pd.DataFrame = scaled.sort_values("estimate", kind="stable").sort_values(
+        "dataset", kind="stable", key=lambda column: column.map(place)
     )
+    return made
 
 
 def _varying(rows: pd.DataFrame) -> dict[str, list[str]]:
