@@ -74,7 +74,7 @@ one before joining.
 - `comparisons`, `differences`, `estimates` and `exclusions` hold one file a study, replaced when a run of it ends.
 - `runs` holds one file a run; `runs/<run_id>/_estimates.parquet` keeps what each run estimated.
 - `manifest.json` lists every table's files with size, rows and SHA-256, and a version of each schema;
-  `analysis.manifest.verify("outputs")` says which files differ.
+  `analysis.manifest.verify` says which files differ.
 - `reports/<study>/latest/index.html` and `report.md` are the newest report; earlier ones stay beside it.
 """
 
