@@ -351,7 +351,8 @@ def _head(text: str, room: int) -> str:
     """The first characters of a text, up to the end of a word where there is one nearby."""
     head = text[:room]
     end = max(head.rfind(" "), head.rfind("\n"))
-    return head[:end] if end > room - WORD else head
+    in_word = not text[room : room + 1].isspace()
+    return head[:end] if in_word and end > room - WORD else head
 
 
 def _turns(messages: Sequence[Mapping[str, str]]) -> tuple[tuple[Turn, ...], int]:
