@@ -58,7 +58,7 @@ from analysis.report.etable import tidy
 
 estimates = tables.read("estimates", "outputs", study="demo")
 tidy(estimates, statistic="interval")
-figures.ladder(estimates, slice="equal_quality").savefig("ladder.svg")
+figures.ladder(estimates).savefig("ladder.svg")
 figures.distribution(tables.read("differences", "outputs", study="demo"))
 ```
 

@@ -126,7 +126,7 @@ def test_a_filter_gives_the_same_rows_everywhere(name: str, column: str, value: 
     assert n
     assert frame["dataset"].nunique() == left
     query = f"SELECT count(*) FROM '{root}/{name}/*.parquet' WHERE {column} = ?"
-    assert duckdb.execute(query, [value]).fetchone() == (n,)
+    assert duckdb.execute(query, [value]).fetchall() == [(n,)]
     lazy = pl.scan_parquet(root / name / "*.parquet").filter(pl.col(column) == value)
     assert lazy.select(pl.len()).collect().item() == n
     loaded = load_dataset(str(root), name, split="train", filters=[(column, "==", value)])
