@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 
 from analysis import tables
+from analysis.errors import StudyError
 from analysis.likelihood.measures import MEASURES
 from analysis.outputs import Outputs
 from analysis.regression.part import TYPICALITY
@@ -24,7 +25,7 @@ from analysis.report.content import Content, Row, gather
 from analysis.report.examples import examples
 from analysis.report.headline import headline
 from analysis.report.pictures import forest, pictures
-from analysis.report.told import told
+from analysis.report.told import Told, told
 from analysis.report.verdicts import RUNGS, definitions
 from analysis.tables import write_text
 
@@ -65,7 +66,6 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
     """What the templates are given."""
     run_id, study, measure = content.run["run_id"], content.study, content.measure
     estimates = content.table.to_pandas()
-    before = previous_run(outputs, study.name, run_id)
     given = answers(content)
     raters = {c.dataset: c.rater for c in content.cells}
     scored = [(c.dataset, c.base_model, c.facts["scoring_id"]) for c in content.cells if c.facts]
@@ -75,7 +75,7 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         "headline": headline(content),
         "answers": [(key, raters[key], list(part)) for key, part in groupby(given, lambda a: a.dataset)],
         "cells": list(zip(content.cells, given, strict=True)),
-        "changes": told(changes(outputs, before, run_id)) if before else None,
+        "changes": _changed(outputs, study.name, run_id),
         "forest": forest(estimates, measure),
         "pictures": list(pictures(estimates, _differences(content, outputs) if current else _no_rows(), measure)),
         "examples": examples(outputs, study.name, scored, measure) if current else [],
@@ -86,6 +86,15 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         "shown": list(_shown(content)),
         "command": f"typicality run {study.name}",
     }
+
+
+def _changed(outputs: Outputs, study: str, run_id: str) -> Told | None:
+    before = previous_run(outputs, study, run_id)
+    try:
+        return told(changes(outputs, before, run_id)) if before else None
+    except StudyError:
+        # What is wrong with an earlier run must not cost this one its report.
+        return None
 
 
 def _shown(content: Content) -> Iterator[Row]:
