@@ -55,14 +55,18 @@ def run(
 
 @command.command()
 @click.argument("name", required=False)
-def datasets(name: str | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def datasets(name: str | None, as_json: bool) -> int:
     """List the catalogue, or say all about the dataset NAME."""
-    from flows.listing import show_catalogue, show_entry
+    from analysis.preferences.catalogue import entries
+    from flows import listing
 
-    if name is None:
-        show_catalogue()
+    if as_json:
+        click.echo(listing.as_json([name] if name else list(entries())))
+    elif name is None:
+        listing.show_catalogue()
     else:
-        show_entry(name)
+        listing.show_entry(name)
     return DONE
 
 

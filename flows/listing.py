@@ -1,6 +1,7 @@
 """`typicality datasets`: the catalogue, and all about one of its entries."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -11,17 +12,41 @@ from rich.text import Text
 from analysis.preferences.catalogue import Entry, entries, entry
 
 _WIDE = 400
+_COLUMNS = ("name", "hub", "shape", "rater", "size", "licence", "labels")
+_TOLD = (
+    *(*_COLUMNS, "splits", "parts", "outcomes", "ratings", "quality"),
+    *("individual", "order_known", "citation", "defects"),
+)
 
 
 def show_catalogue() -> None:
-    """Print the catalogue as a table; in full width where it does not go to a terminal."""
+    """Print the catalogue as a table: what a terminal has room for, else in full width."""
+    console, wide = Console(highlight=False), Console(width=_WIDE)
+    n = len(_COLUMNS)
+    while console.is_terminal and n > 1 and wide.measure(_catalogue(n)).maximum > console.width:
+        n -= 1
+    (console if console.is_terminal else wide).print(_catalogue(n))
+
+
+def _catalogue(n_columns: int) -> Table:
+    """Its first columns; the rest is in what is told of one entry."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("Name", "Hub id", "Shape", "Raters", "Size", "Licence", "Labels"):
-        table.add_column(column, no_wrap=True)
+    for column in _COLUMNS[:n_columns]:
+        table.add_column(column.capitalize() if column != "hub" else "Hub id", no_wrap=True)
     for e in entries().values():
-        table.add_row(*map(escape, (e.name, e.hub, e.shape, e.rater, e.size, e.licence, e.labels)))
-    console = Console(highlight=False)
-    console.print(table, soft_wrap=True) if console.is_terminal else Console(width=_WIDE).print(table)
+        table.add_row(*(escape(getattr(e, column)) for column in _COLUMNS[:n_columns]))
+    return table
+
+
+def as_json(names: Sequence[str]) -> str:
+    """What the catalogue says of datasets, as JSON.
+
+    Raises
+    ------
+    StudyError
+        If one of them is not in the catalogue.
+    """
+    return json.dumps([{field: getattr(entry(name), field) for field in _TOLD} for name in names], indent=2)
 
 
 def show_entry(name: str) -> None:

@@ -1,8 +1,15 @@
 """`typicality inspect` and `typicality datasets`: what a person sees before anything is scored."""
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -89,6 +96,32 @@ def test_a_mistake_is_one_sentence_and_starts_nothing(tmp_path: Path, arguments:
 def test_the_catalogue_is_listed_whole(tmp_path: Path) -> None:
     done = run_command(tmp_path, "datasets")
     assert [line.split()[:2] for line in done.out.splitlines()[1:]] == [[e.name, e.hub] for e in entries().values()]
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(40, 1), (80, 2), (350, 7)])
+def test_a_terminal_gets_the_columns_it_has_room_for(tmp_path: Path, columns: int, shown: int) -> None:
+    """Every name is whole, whatever the width."""
+    main, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    code = "from flows.cli import main; main()"
+    done = subprocess.Popen([sys.executable, "-c", code, "datasets"], stdout=side, cwd=tmp_path)
+    os.close(side)
+    text = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+        while part := os.read(main, 4096):
+            text += part
+    os.close(main)
+    assert done.wait() == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(entries())
+    assert len(re.split(r"\s{2,}", lines[0].replace("Hub id", "Hub").strip())) >= shown
+
+
+def test_the_catalogue_as_json(tmp_path: Path) -> None:
+    told = json.loads(run_command(tmp_path, "datasets", "--json").out)
+    assert [e["name"] for e in told] == list(entries())
+    (one,) = json.loads(run_command(tmp_path, "datasets", "helpsteer", "--json").out)
+    assert one["hub"] == entries()["helpsteer"].hub and one["ratings"] == list(entries()["helpsteer"].ratings)
 
 
 @pytest.mark.parametrize("name", entries())
