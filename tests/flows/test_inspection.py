@@ -104,7 +104,9 @@ def test_a_terminal_gets_the_columns_it_has_room_for(tmp_path: Path, columns: in
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     code = "from flows.cli import main; main()"
-    done = subprocess.Popen([sys.executable, "-c", code, "datasets"], stdout=side, cwd=tmp_path)
+    done = subprocess.Popen(
+        [sys.executable, "-c", code, "datasets"], stdout=side, cwd=tmp_path, env=os.environ | {"TERM": "xterm"}
+    )
     os.close(side)
     text = b""
     with contextlib.suppress(OSError):  # how Linux says that the other side is closed
