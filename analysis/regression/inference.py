@@ -129,13 +129,14 @@ def two_way(covariance: Callable[[Codes], Array], first: Codes, second: Codes) -
 
 def holm(p: Array) -> Array:
     """P values adjusted for the family-wise error rate (Holm 1979)."""
-    from statsmodels.stats.multitest import multipletests
-
-    return np.asarray(multipletests(p, method="holm")[1])
+    # That of statsmodels collects garbage at every call, which takes half a second in a process that holds much.
+    order = np.argsort(p, kind="stable")
+    raised = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
+    made = np.empty_like(p)
+    made[order] = np.minimum(raised, 1.0)
+    return made
 
 
 def benjamini_hochberg(p: Array) -> Array:
     """P values adjusted for the false discovery rate (Benjamini & Hochberg 1995)."""
-    from statsmodels.stats.multitest import multipletests
-
-    return np.asarray(multipletests(p, method="fdr_bh")[1])
+    return np.asarray(stats.false_discovery_control(p, method="bh"))
