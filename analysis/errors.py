@@ -13,6 +13,10 @@ class CellError(TypicalityError):
     """A dataset, a base model or one cell of the study failed while running (exit status 1)."""
 
 
+class NetworkError(CellError):
+    """The Hub could not be reached or did not deliver: it may, if asked again later."""
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
     """The first line of an error's text, for quoting inside a sentence."""
     text = " ".join(str(error).strip().splitlines()[:1]) or type(error).__name__

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from analysis.errors import CellError, TypicalityError, one_line
+from analysis.errors import CellError, NetworkError, TypicalityError, one_line
 from analysis.ids import content_id
 from analysis.tables import write_text
 
@@ -28,7 +28,7 @@ def explained(what: str, name: str, revision: str) -> Iterator[None]:
     Raises
     ------
     CellError
-        For everything that can go wrong between here and the Hub.
+        For everything that can go wrong between here and the Hub; a NetworkError where it may go by.
     """
     import httpx2
     from datasets.exceptions import DatasetsError
@@ -42,7 +42,7 @@ def explained(what: str, name: str, revision: str) -> Iterator[None]:
             f"{name} and log in with `hf auth login` (or set HF_TOKEN)"
         ) from error
     except _Undelivered as error:
-        raise CellError(f"the Hub did not deliver {error} of {what} {name}; try again later") from error
+        raise NetworkError(f"the Hub did not deliver {error} of {what} {name}; try again later") from error
     except hub.RevisionNotFoundError as error:
         if revision.startswith("refs/convert/"):
             raise CellError(
@@ -58,22 +58,39 @@ def explained(what: str, name: str, revision: str) -> Iterator[None]:
     except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled) as error:
         if _passing(error):
             *_, first = _behind(error)
-            raise CellError(f"the Hub did not deliver {what} {name}: {one_line(first)}; try again later") from error
-        raise CellError(
+            raise NetworkError(f"the Hub did not deliver {what} {name}: {one_line(first)}; try again later") from error
+        raise NetworkError(
             f"{what} {name} is not in the local cache and the Hub cannot be reached; "
             "connect to the network and run again"
         ) from error
     except (httpx2.ConnectError, httpx2.ConnectTimeout, ConnectionRefusedError) as error:
-        raise CellError(
+        raise NetworkError(
             f"the Hub cannot be reached for {what} {name} ({one_line(error)}), and the local cache does not hold it; "
             "connect to the network and run again"
         ) from error
     except (hub.HfHubHTTPError, httpx2.HTTPError, ConnectionError, TimeoutError) as error:
-        raise CellError(f"the Hub did not deliver {what} {name}: {one_line(error)}; try again later") from error
+        kind = NetworkError if _passing(error) or not isinstance(error, hub.HfHubHTTPError) else CellError
+        raise kind(f"the Hub did not deliver {what} {name}: {one_line(error)}; try again later") from error
     except (DatasetsError, FileNotFoundError) as error:
         raise CellError(f"{what} {name} at {revision!r} cannot be read: {one_line(error)}") from error
     except OSError as error:
         raise CellError(f"{what} {name} cannot be stored or read: {one_line(error)}") from error
+
+
+class Origin(NamedTuple):
+    """Where a dataset or a base model comes from.
+
+    Attributes
+    ----------
+    location, revision
+        Hub id or name of the file or folder; commit or SHA-256.
+    from_cache
+        The commit is the local cache's, because the Hub could not be asked.
+    """
+
+    location: str
+    revision: str
+    from_cache: bool = False
 
 
 class Resolved(NamedTuple):

@@ -18,6 +18,11 @@ def content_id(*parts: str) -> str:
     return digest.hexdigest()
 
 
+def cell_name(dataset: str, base_model: str) -> str:
+    """A dataset under a base model, as part of a file's name."""
+    return f"{dataset}--{content_id(base_model)[:12]}"
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with path.open("rb") as file:

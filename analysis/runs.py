@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from analysis import __version__, tables
+from analysis.fingerprints import Parts
 from analysis.likelihood.stage import Scored
 from analysis.outputs import STUDY_TABLES, Outputs, describe
 from analysis.preferences.stage import Fetched
@@ -47,6 +48,7 @@ class Run:
     fetched: dict[str, Fetched] = field(default_factory=dict)
     scored: dict[tuple[str, str], Scored] = field(default_factory=dict)
     estimated: set[tuple[str, str]] = field(default_factory=set)
+    decided: dict[tuple[str, str, str], Parts] = field(default_factory=dict)
 
     @property
     def failures(self) -> list[Stage]:
@@ -158,9 +160,11 @@ def _row(run: Run, staged: dict[str, Path]) -> dict[str, Any]:
                 "dataset": s.dataset,
                 "base_model": s.base_model,
                 "scoring_id": s.scoring_id,
+                "reference_id": s.reference_id,
                 "responses": s.n_responses,
                 "scored": s.n_scored,
                 "scored_now": s.n_scored_now,
+                "tokens_now": s.n_tokens_now,
                 "truncated": s.n_truncated,
                 "cut": s.n_cut,
                 "straddling": s.n_straddling,
@@ -172,6 +176,12 @@ def _row(run: Run, staged: dict[str, Path]) -> dict[str, Any]:
         "dtype": ", ".join(sorted({s.dtype for s in run.scored.values()})),
         "stages": [asdict(s) for s in run.stages],
         "table_hashes": [asdict(describe(name, path)) for name, path in staged.items()],
+        "scorings": sorted({i for s in run.scored.values() for i in (s.scoring_id, s.reference_id) if i}),
+        "fingerprints": [
+            {"stage": stage, "dataset": dataset, "base_model": base_model, "part": part, "value": value}
+            for (stage, dataset, base_model), parts in run.decided.items()
+            for part, value in parts.items()
+        ],
     }
 
 

@@ -361,9 +361,11 @@ RUNS = Table(
                         ("dataset", TEXT),
                         ("base_model", TEXT),
                         ("scoring_id", TEXT),
+                        ("reference_id", TEXT),
                         ("responses", COUNT),
                         ("scored", COUNT),
                         ("scored_now", COUNT),
+                        ("tokens_now", COUNT),
                         ("truncated", COUNT),
                         ("cut", COUNT),
                         ("straddling", COUNT),
@@ -371,8 +373,9 @@ RUNS = Table(
                     ]
                 )
             ),
-            "what scoring gave: the scores' scoring_id, and how many responses were asked for, scored, scored in this "
-            "run, truncated, cut themselves, or straddle the boundary; precision, where the type is not float32: how "
+            "what scoring gave: the scores' scoring_id, that of the float32 ones beside them (reference_id), and how "
+            "many responses were asked for, scored, scored in this run (of tokens_now tokens with their prompts), "
+            "truncated, cut themselves, or straddle the boundary; precision, where the type is not float32: how "
             "far the likelihoods of a sample of n_responses are from those in float32 (mean and largest absolute "
             "deviation, in nats), and in how many of its n_comparisons the more typical response changes (n_turned)",
         ),
@@ -399,6 +402,17 @@ RUNS = Table(
             "table_hashes",
             pa.list_(pa.struct([("table", TEXT), ("sha256", TEXT), ("rows", COUNT)])),
             "SHA-256 and rows of the study's tables this run wrote",
+        ),
+        _optional(
+            "scorings", TEXTS, "every scoring_id whose scores this run used, those in float32 for comparison among them"
+        ),
+        _optional(
+            "fingerprints",
+            pa.list_(
+                pa.struct([("stage", TEXT), ("dataset", TEXT), ("base_model", TEXT), ("part", TEXT), ("value", TEXT)])
+            ),
+            "what decided the result of every stage that came to one, part by part: a later run does a stage again "
+            "where a part has changed",
         ),
     ),
 )

@@ -29,16 +29,23 @@ _outputs = click.option("--outputs", type=click.Path(path_type=Path), default=Pa
 @click.option("--base-model", "base_models", multiple=True, metavar="NAME", help="Only this base model (repeatable).")
 @click.option("--limit", type=int, metavar="N", help="At most N prompts of each dataset, chosen by hash.")
 @_outputs
+@click.option("--force", is_flag=True, help="Do everything again but the scoring, whether or not anything changed.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what Prefect and the Hub's clients log, too.")
 def run(
-    study: str, datasets: tuple[str, ...], base_models: tuple[str, ...], limit: int | None, outputs: Path, verbose: bool
+    study: str,
+    datasets: tuple[str, ...],
+    base_models: tuple[str, ...],
+    limit: int | None,
+    outputs: Path,
+    force: bool,
+    verbose: bool,
 ) -> int:
     """Run STUDY: a built-in study's name or a TOML file."""
     environment.prepare(verbose)
     from flows.parameters import RunParameters
 
     parameters = RunParameters(
-        study=study, datasets=datasets, base_models=base_models, limit=limit, outputs=str(outputs)
+        study=study, datasets=datasets, base_models=base_models, limit=limit, outputs=str(outputs), force=force
     )
     parameters.resolve()
     _writable(outputs)
@@ -48,6 +55,8 @@ def run(
     outcome = run_here(parameters)
     for sentence in outcome.failures:
         click.echo(f"typicality: {sentence}", err=True)
+    if outcome.note:
+        click.echo(f"{outcome.note[0].upper()}{outcome.note[1:]}.")
     click.echo(outcome.report.headline)
     click.echo(f"Report: {outcome.report.html.absolute()}")
     return FAILED if outcome.failures else DONE

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 INTERRUPTED = "interrupted; what was scored is kept, and the same command goes on from there"
+LOGGER = "typicality"
 ROOT = Path(__file__).parent.parent
 
 
@@ -15,6 +16,7 @@ def prepare(verbose: bool = False) -> None:
     """
     defaults = {
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO" if verbose else "CRITICAL",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": LOGGER,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "DO_NOT_TRACK": "1",

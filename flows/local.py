@@ -20,7 +20,8 @@ from analysis.errors import TypicalityError, one_line
 from flows.environment import INTERRUPTED
 from flows.parameters import RunParameters
 from flows.progress import console
-from flows.run import Outcome, run_study
+from flows.refresh import Outcome
+from flows.run import run_study
 
 
 def run_here(parameters: RunParameters) -> Outcome:

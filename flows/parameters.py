@@ -20,6 +20,10 @@ class RunParameters(BaseModel):
     base_models: tuple[str, ...] = Field(default=(), description="only these base models; all where empty")
     limit: int | None = Field(default=None, description="at most so many prompts of each dataset")
     outputs: str = Field(default="outputs", description="output folder")
+    force: bool = Field(default=False, description="do everything again but the scoring, whether or not it changed")
+    network_retries: int = Field(
+        default=0, ge=0, le=10, description="how often to try again, after growing pauses, where the network fails"
+    )
 
     def resolve(self) -> Study:
         """The study, validated and narrowed.

@@ -46,7 +46,7 @@ class Ticker:
 
 
 @contextmanager
-def stage(title: str, artifact_key: str | None = None) -> Iterator[Ticker]:
+def stage(title: str, artifact_key: str | None = None, plain: bool = True) -> Iterator[Ticker]:
     """Show one stage while it runs.
 
     Parameters
@@ -55,10 +55,13 @@ def stage(title: str, artifact_key: str | None = None) -> Iterator[Ticker]:
         What is being done.
     artifact_key
         Key of a Prefect progress artifact to keep up to date; none where it is None.
+    plain
+        Whether to say so where there is no terminal.
     """
     artifact = _open(artifact_key, title) if artifact_key else None
     if not console.is_terminal:
-        console.print(f"{title} …", markup=False)
+        if plain:
+            console.print(f"{title} …", markup=False)
         yield Ticker(title, artifact=artifact)
         return
     columns = (

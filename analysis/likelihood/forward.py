@@ -11,7 +11,6 @@ import torch
 
 from analysis.likelihood.encoding import Encoded
 
-SCORER_VERSION = 2
 # Rows, and values in all, of the logits that are made at a time: on a CPU they should stay in its caches.
 HEAD_ROWS = 64, 4096
 HEAD_VALUES = 2**22, 2**27

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis import hub
 from analysis.errors import CellError, one_line
+from analysis.hub import Origin
 from analysis.ids import folder_sha256
 from analysis.study import BaseModelSpec
 
@@ -26,22 +27,41 @@ class Located:
     from_cache: bool = False
 
 
-def locate(spec: BaseModelSpec) -> Located:
+def origin_of(spec: BaseModelSpec) -> Origin:
+    """What a base model's revision stands for now: a commit of the Hub, or the SHA-256 of a folder's files.
+
+    Raises
+    ------
+    CellError
+        If it cannot be had.
+    """
+    if not spec.is_folder:
+        return Origin(spec.name, *hub.resolve("model", spec.name, spec.revision))
+    folder = Path(spec.name)
+    try:
+        files = [p for part in hub.MODEL_FILES for p in folder.glob(part)]
+        return Origin(folder.name, folder_sha256(files, folder))
+    except OSError as error:
+        raise CellError(f"the files of base model {spec.key!r} cannot be read: {one_line(error)}") from error
+
+
+def locate(spec: BaseModelSpec, origin: Origin | None = None) -> Located:
     """Find a base model's files, pulling them from the Hub if needed.
+
+    Parameters
+    ----------
+    spec
+        The base model, as the study declares it.
+    origin
+        What its revision stands for, where that is known already.
 
     Raises
     ------
     CellError
         If it cannot be had, or has no weights as safetensors.
     """
-    if spec.is_folder:
-        folder, from_cache = Path(spec.name), False
-        name = folder.name
-        revision = folder_sha256([p for part in hub.MODEL_FILES for p in folder.glob(part)], folder)
-    else:
-        name = spec.name
-        revision, from_cache = hub.resolve("model", spec.name, spec.revision)
-        folder = hub.model_folder(spec.name, revision)
+    name, revision, from_cache = origin or origin_of(spec)
+    folder = Path(spec.name) if spec.is_folder else hub.model_folder(name, revision)
     if not (folder / "config.json").is_file():
         raise CellError(f"base model {spec.key!r} has no config.json, so it is not a model of transformers")
     if not any(folder.glob("model*.safetensors")):

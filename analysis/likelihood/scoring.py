@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.errors import CellError, one_line
+from analysis.hub import Origin
 from analysis.ids import content_id
+from analysis.likelihood import SCORER_VERSION
 from analysis.likelihood.encoding import Encoder
 from analysis.likelihood.model import Located, load, locate, tokenizer_of, tokenizer_sha256, window_of
 from analysis.likelihood.request import Block, Job, Reader
@@ -75,9 +77,9 @@ class Scoring:
         If the base model cannot be had or cannot score this template.
     """
 
-    def __init__(self, spec: BaseModelSpec, study: Study, outputs: Outputs) -> None:
+    def __init__(self, spec: BaseModelSpec, study: Study, outputs: Outputs, origin: Origin | None = None) -> None:
         self.spec, self.counts, self.why_padded = spec, Counts(), ""
-        self.located = locate(spec)
+        self.located = locate(spec, origin)
         tokenizer, window = tokenizer_of(self.located), window_of(self.located, spec.context_window)
         self.constant = _provenance(spec, self.located, tokenizer_sha256(tokenizer), window, study)
         encoder = Encoder(
@@ -163,8 +165,6 @@ class Scoring:
 def _provenance(
     spec: BaseModelSpec, located: Located, tokenizer: str, window: int | None, study: Study
 ) -> dict[str, Any]:
-    from analysis.likelihood.forward import SCORER_VERSION
-
     decides = {
         "base_model": located.name,
         "revision": located.revision,

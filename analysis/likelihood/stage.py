@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from analysis import tables
 from analysis.errors import CellError
 from analysis.exclusions import Tally
-from analysis.ids import content_id
+from analysis.hub import Origin
+from analysis.ids import cell_name
 from analysis.likelihood.precision import SAMPLE_PROMPTS, Precision, deviation
 from analysis.likelihood.request import Block, blocks
 from analysis.likelihood.scoring import Scoring
@@ -31,6 +32,7 @@ class Scored:
     location: str
     revision: str
     scoring_id: str
+    reference_id: str | None
     dtype: str
     device: str
     n_parameters: int
@@ -53,6 +55,7 @@ def score(
     outputs: Outputs,
     work: Path,
     tick: Callable[[int, int], None] = lambda done, total: None,
+    origin: Origin | None = None,
 ) -> Scored:
     """Score the responses of a dataset under a base model, as far as they are not in the table yet.
 
@@ -64,6 +67,8 @@ def score(
         The output folder, and the run's folder of unpublished tables (which holds the dataset's comparisons).
     tick
         Called with the comparisons done and the comparisons there are.
+    origin
+        What the base model's revision stands for, where that is known already.
 
     Raises
     ------
@@ -72,7 +77,7 @@ def score(
     """
     path = work / "comparisons" / f"{dataset}.parquet"
     total, done = pq.read_metadata(path).num_rows, 0
-    scoring = Scoring(spec, study, outputs)
+    scoring = Scoring(spec, study, outputs, origin)
     tally = Tally(study.name, dataset, "likelihood", spec.key)
     for block in blocks(path, outputs):
         for share in scoring.run(block):
@@ -80,40 +85,47 @@ def score(
         done += len(block.comparisons)
         tick(done, total)
         _account(block, tally)
-    name = f"likelihood-{dataset}--{content_id(spec.key)[:12]}.parquet"
+    name = f"likelihood-{cell_name(dataset, spec.key)}.parquet"
     tables.write(work / "exclusions" / name, "exclusions", tally.rows())
     counts = asdict(scoring.counts)
+    reference_id, precision = _precision(scoring, study, path, outputs)
     return Scored(
         dataset=dataset,
         base_model=spec.key,
         location=scoring.located.name,
         revision=scoring.located.revision,
         scoring_id=scoring.scoring_id,
+        reference_id=reference_id,
         dtype=spec.dtype,
         device=", ".join(sorted(counts.pop("devices"))),
         n_parameters=scoring.located.n_parameters,
         from_cache=scoring.located.from_cache,
         why_padded=scoring.why_padded,
-        precision=_precision(spec, study, path, outputs, scoring.scoring_id),
+        precision=precision,
         **counts,
     )
 
 
-def _precision(spec: BaseModelSpec, study: Study, path: Path, outputs: Outputs, scoring_id: str) -> Precision | None:
-    """How far the scores are from those in float32, on a sample that is scored in both; None if they are in float32."""
-    if spec.dtype == "float32":
-        return None
+def _precision(scoring: Scoring, study: Study, path: Path, outputs: Outputs) -> tuple[str | None, Precision | None]:
+    """How far the scores are from those in float32, on a sample that is scored in both, and the latter's scoring_id.
+
+    There is neither where the scores are in float32 themselves.
+    """
+    if scoring.spec.dtype == "float32":
+        return None, None
     sample = list(blocks(path, outputs, SAMPLE_PROMPTS))
     alone = {"measures": ("mean_logprob",), "specifications": ("rate",), "token_logprobs": False}
     needed = study.model_copy(update=alone)
+    spec, located = scoring.spec.model_copy(update={"dtype": "float32"}), scoring.located
+    origin = Origin(located.name, located.revision, located.from_cache)
     try:
-        reference = Scoring(spec.model_copy(update={"dtype": "float32"}), needed, outputs)
+        reference = Scoring(spec, needed, outputs, origin)
         for block in sample:
             for _ in reference.run(block):
                 pass
     except CellError as error:
-        return Precision(status=str(error))
-    return deviation(sample, outputs, scoring_id, reference.scoring_id)
+        return None, Precision(status=str(error))
+    return reference.scoring_id, deviation(sample, outputs, scoring.scoring_id, reference.scoring_id)
 
 
 def _account(block: Block, tally: Tally) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis import hub
 from analysis.errors import CellError, one_line
+from analysis.hub import Origin
 from analysis.ids import file_sha256
 from analysis.preferences import own
 from analysis.preferences.catalogue import At, Beside, Entry, Item, Row, entry
@@ -62,7 +63,27 @@ class Source:
     items: Iterator[Item]
 
 
-def open_source(spec: CatalogueDataset | OwnDataset, tick: Tick) -> Source:
+def origin_of(spec: CatalogueDataset | OwnDataset) -> Origin:
+    """What a dataset's revision stands for now: a commit of the Hub, or the SHA-256 of a file.
+
+    Raises
+    ------
+    CellError
+        If it cannot be had.
+    """
+    if isinstance(spec, CatalogueDataset):
+        found = entry(spec.name)
+        return Origin(found.hub, *hub.resolve("dataset", found.hub, spec.revision or found.default_revision))
+    if spec.path is None:
+        return Origin(str(spec.hub), *hub.resolve("dataset", str(spec.hub), spec.revision))
+    path = Path(spec.path)
+    try:
+        return Origin(path.name, file_sha256(path))
+    except OSError as error:
+        raise CellError(f"cannot read {path}: {one_line(error)}") from error
+
+
+def open_source(spec: CatalogueDataset | OwnDataset, origin: Origin, tick: Tick) -> Source:
     """Open a dataset as the study declares it; `tick` is called with the number of rows read so far.
 
     Raises
@@ -70,29 +91,20 @@ def open_source(spec: CatalogueDataset | OwnDataset, tick: Tick) -> Source:
     CellError
         If it cannot be had, or is not as declared. Reading `items` may raise it, too.
     """
-    return _own(spec, tick) if isinstance(spec, OwnDataset) else _catalogue(spec, tick)
+    return _own(spec, origin, tick) if isinstance(spec, OwnDataset) else _catalogue(spec, origin, tick)
 
 
-def _own(spec: OwnDataset, tick: Tick) -> Source:
-    from_cache = False
+def _own(spec: OwnDataset, origin: Origin, tick: Tick) -> Source:
+    where = f"dataset {spec.key!r} ({origin.location})"
     if spec.path is not None:
-        path = Path(spec.path)
-        where, location = f"dataset {spec.key!r} ({path.name})", path.name
-        try:
-            raw, revision = rows_of(path), file_sha256(path)
-        except OSError as error:
-            raise CellError(f"cannot read {path}: {one_line(error)}") from error
+        raw = rows_of(Path(spec.path))
     else:
-        location = str(spec.hub)
-        where = f"dataset {spec.key!r} ({location})"
-        revision, from_cache = hub.resolve("dataset", location, spec.revision)
-        raw = iter(hub.load_split(location, revision, spec.load_split, spec.config, spec.data_dir))
+        raw = iter(hub.load_split(origin.location, origin.revision, spec.load_split, spec.config, spec.data_dir))
     rows = Counted(with_columns(raw, own.columns(spec), where), tick)
     graded = spec.shape == "graded"
     return Source(
-        location, revision, from_cache, spec.rater, spec.order_known, spec.ties or "drop", graded, rows,
-        _located(own.read(rows, spec), where),
-    )  # fmt: skip
+        *origin, spec.rater, spec.order_known, spec.ties or "drop", graded, rows, _located(own.read(rows, spec), where)
+    )
 
 
 def _located(items: Iterator[Item], where: str) -> Iterator[Item]:
@@ -104,15 +116,15 @@ def _located(items: Iterator[Item], where: str) -> Iterator[Item]:
         raise CellError(f"{where}, {text} (rows count from 0)" if text.startswith("row ") else text) from error
 
 
-def _catalogue(spec: CatalogueDataset, tick: Tick) -> Source:
+def _catalogue(spec: CatalogueDataset, origin: Origin, tick: Tick) -> Source:
     found = entry(spec.name)
     split = spec.split or found.default_split
     parts = (spec.part,) if spec.part else found.parts or (None,)
     wanted = {part: [pattern.format(part=part, split=split) for pattern in found.files] for part in parts}
     beside = found.beside.files if found.beside else ()
-    commit, from_cache = hub.resolve("dataset", found.hub, spec.revision or found.default_revision)
     where = f"dataset {spec.key!r} ({found.hub})"
-    folder, held = hub.pull("dataset", found.hub, commit, [*(p for ps in wanted.values() for p in ps), *beside])
+    patterns = [*(p for ps in wanted.values() for p in ps), *beside]
+    folder, held = hub.pull("dataset", found.hub, origin.revision, patterns)
     outcome = spec.outcome or found.default_outcome
     quality = found.quality if spec.quality is None else spec.quality
     at = At(
@@ -128,10 +140,8 @@ def _catalogue(spec: CatalogueDataset, tick: Tick) -> Source:
         _check(files, found.columns, found.optional, where)
     rows = Counted((), tick)
     items = _read(found, pieces, at, rows, where)
-    return Source(
-        found.hub, commit, from_cache, found.rater, found.order_known, spec.ties or "drop", found.shape == "graded",
-        rows, items,
-    )  # fmt: skip
+    graded = found.shape == "graded"
+    return Source(*origin, found.rater, found.order_known, spec.ties or "drop", graded, rows, items)
 
 
 def _fitting(held: Sequence[str], patterns: Sequence[str], where: str) -> list[str]:

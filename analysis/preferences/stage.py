@@ -13,6 +13,7 @@ from pathlib import Path
 from analysis import tables
 from analysis.errors import CellError
 from analysis.exclusions import Tally
+from analysis.hub import Origin
 from analysis.outputs import Outputs
 from analysis.preferences.buckets import Buckets
 from analysis.preferences.records import (
@@ -26,7 +27,7 @@ from analysis.preferences.records import (
 )
 from analysis.preferences.rows import Shared, comparison_rows, prompt_id
 from analysis.preferences.sample import Sample
-from analysis.preferences.sources import Source, open_source
+from analysis.preferences.sources import Source, open_source, origin_of
 from analysis.preferences.spec import CatalogueDataset, OwnDataset
 
 Kept = Judgement | Graded
@@ -54,6 +55,7 @@ def fetch(
     outputs: Outputs,
     work: Path,
     tick: Callable[[int], None] = lambda n: None,
+    origin: Origin | None = None,
 ) -> Fetched:
     """Read a dataset; write its responses and features to the shared tables, its comparisons to the run's folder.
 
@@ -67,13 +69,15 @@ def fetch(
         The output folder, and the run's folder of unpublished tables.
     tick
         Called with the number of rows read so far.
+    origin
+        What the dataset's revision stands for, where that is known already.
 
     Raises
     ------
     CellError
         If the dataset cannot be had, is not as declared, or holds no comparison.
     """
-    source = open_source(spec, tick)
+    source = open_source(spec, origin or origin_of(spec), tick)
     tally = Tally(study, spec.key, "preferences")
     sample = Sample(spec.limit, seed)
     n_comparisons = n_prompts = 0

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from analysis import tables
 from analysis.exclusions import Tally
-from analysis.ids import content_id
+from analysis.ids import cell_name, content_id
 from analysis.outputs import Outputs
 from analysis.regression import cell as cells
 from analysis.regression.cell import Cell
@@ -45,7 +45,7 @@ def estimate(
     int
         Number of comparisons that have a difference.
     """
-    name = f"{dataset}--{content_id(base_model)[:12]}"
+    name = cell_name(dataset, base_model)
     path = work / "comparisons" / f"{dataset}.parquet"
     cell = _load(path, scoring_id, dataset, study, outputs)
     write_differences(cell, study.measures, base_model, work / "differences" / f"{name}.parquet")

@@ -62,6 +62,13 @@ def report(outputs: Outputs, run_id: str) -> Report:
     return Report(folder / "index.html", folder / "report.md", values["headline"])
 
 
+def published(outputs: Outputs, run_id: str) -> Report:
+    """The report of a run to which `latest` points already."""
+    content = gather(outputs, run_id)
+    folder = outputs.report(content.study.name, "latest")
+    return Report(folder / "index.html", folder / "report.md", headline(content))
+
+
 def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
     """What the templates are given."""
     run_id, study, measure = content.run["run_id"], content.study, content.measure

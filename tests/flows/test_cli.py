@@ -61,7 +61,11 @@ def test_the_same_run_again_scores_nothing_and_changes_no_number(finished: Finis
     scores = finished.table("scores")
     latest = (finished.outputs.root / "reports" / "made" / "latest").resolve()
     study = finished.folder / "made.toml"
-    again = run_command(finished.folder, "run", str(study), "--outputs", str(finished.outputs.root))
+    nothing = run_command(finished.folder, "run", str(study), "--outputs", str(finished.outputs.root))
+    assert nothing.status == 0
+    assert nothing.out.startswith(f"Nothing changed since run {latest.name}, so nothing was done.")
+    assert finished.table("runs")["run_id"].nunique() == 1
+    again = run_command(finished.folder, "run", str(study), "--outputs", str(finished.outputs.root), "--force")
     assert again.status == 0
     assert "all stored already" in again.err
     pd.testing.assert_frame_equal(finished.table("estimates").drop(columns="run_id"), before, check_exact=True)

@@ -86,7 +86,7 @@ def test_datasets_and_models_are_pulled_and_their_commits_recorded(hub: tuple[Pa
 
     offline = run(tmp_path, closed_endpoint())
     assert offline.status == 0, offline.err
-    assert "all stored already" in offline.err
+    assert "nothing was done (the Hub could not be asked about Anthropic/hh-rlhf, made/tiny)" in offline.out
     after = pd.read_parquet(tmp_path / "outputs/estimates").drop(columns="run_id")
     pd.testing.assert_frame_equal(after, before, check_exact=True)
 
@@ -96,7 +96,7 @@ def test_an_unknown_model_fails_its_cells_only(hub: tuple[Path, str], tmp_path: 
     assert made.status == 1
     told = [line for line in made.err.splitlines() if line.startswith("typicality: ")]
     assert told == [
-        "typicality: score hh-rlhf under made/huge: there is no model made/huge on the Hub, or it is private; "
+        "typicality: resolve made/huge: there is no model made/huge on the Hub, or it is private; "
         "check the spelling, or log in with `hf auth login`"
     ]
     assert "Traceback" not in made.err

@@ -26,7 +26,7 @@ def test_the_server_shows_the_flow_its_tasks_and_the_report(finished: Finished):
     flows = [f for f in _read("read_flow_runs") if f.parameters["parameters"]["study"].endswith("made.toml")]
     assert any(f.state.is_completed() for f in flows)
     names = {t.name for t in _read("read_task_runs")}
-    assert {"fetch pairs", "score pairs under tiny", "fit graded under tiny", "report made"} <= names
+    assert {"fetch pairs", "score pairs × tiny", "fit graded × tiny", "report"} <= names
     artifacts = {a.key: a for a in _read("read_artifacts")}
     assert "Every cell" in artifacts["report-made"].data
     assert artifacts["score-made-pairs-tiny"].type == "progress"

@@ -1,0 +1,296 @@
+"""A run, stage by stage: revisions are resolved first, and only what depends on a change is done again.
+
+Nothing here knows of Prefect: a stage's work is handed to whoever performs it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from analysis import fingerprints, runs, tables
+from analysis.decisions import DatasetSpec, Decision, Decisions
+from analysis.dictionary import data_card
+from analysis.earlier import FETCH, FIT, REPORT, SCORE, Earlier, responses_of, stored
+from analysis.errors import TypicalityError
+from analysis.fingerprints import Parts
+from analysis.hub import Origin
+from analysis.ids import cell_name, file_sha256
+from analysis.likelihood import model
+from analysis.likelihood.stage import Scored, score
+from analysis.manifest import write_manifest
+from analysis.outputs import Outputs
+from analysis.preferences import sources
+from analysis.preferences.stage import Fetched, fetch
+from analysis.regression.multiplicity import adjust
+from analysis.regression.stage import estimate, failed_rows
+from analysis.report.stage import Report, published, report
+from analysis.report.words import count
+from analysis.runs import Run, Stage
+from analysis.study import BaseModelSpec, Study
+from flows import log, progress
+from flows.progress import Ticker
+
+RESOLVE = "resolve"
+UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its state, its report, a sentence for each failure, and what it says of itself."""
+
+    state: str
+    report: Report
+    failures: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of one dataset, base model or cell."""
+
+    stage: str
+    dataset: str = ""
+    base_model: str = ""
+
+    @property
+    def title(self) -> str:
+        """The step in words."""
+        return (
+            f"{self.stage} {self.dataset}{' × ' if self.dataset and self.base_model else ''}{self.base_model}".strip()
+        )
+
+
+class Perform(Protocol):
+    """Does a step's work, shows it while it goes on, and returns what it gives."""
+
+    def __call__(self, step: Step, work: Callable[[Ticker], Any]) -> Any:
+        """Raise a TypicalityError where the work failed."""
+
+
+@dataclass
+class Refresh:
+    """A run of a study while it goes on."""
+
+    run: Run
+    outputs: Outputs
+    perform: Perform
+    decisions: Decisions
+
+    @property
+    def study(self) -> Study:
+        """The study."""
+        return self.run.study
+
+    @property
+    def work(self) -> Path:
+        """The run's folder of unpublished tables."""
+        return self.outputs.work(self.run.run_id)
+
+    @property
+    def earlier(self) -> Earlier:
+        """The run whose results are kept where they will do; asked for only where there is one."""
+        assert self.decisions.earlier is not None
+        return self.decisions.earlier
+
+    def resolve(self) -> None:
+        """Ask what every dataset's and base model's revision stands for now."""
+        for dataset in self.study.datasets:
+            self._resolve(Step(RESOLVE, dataset.key), partial(sources.origin_of, dataset), self.decisions.datasets)
+        for spec in self.study.base_models:
+            step = Step(RESOLVE, base_model=spec.key)
+            self._resolve(step, partial(model.origin_of, spec), self.decisions.base_models)
+
+    def _resolve(self, step: Step, ask: Callable[[], Origin], origins: dict[str, Origin]) -> None:
+        found = self._step(step, lambda tick: ask(), lambda origin: origin.revision[:12])
+        if found is not None:
+            origins[step.dataset or step.base_model] = found
+
+    def cells(self) -> None:
+        """Every cell of the study: base models outside, so that each is loaded once."""
+        for dataset in self.study.datasets:
+            if dataset.key in self.decisions.datasets:
+                self._fetch(dataset)
+        for spec in self.study.base_models:
+            for dataset in self.study.datasets:
+                ready = spec.key in self.decisions.base_models and dataset.key in self.run.fetched
+                if not (ready and self._cell(dataset, spec)):
+                    self._gap(dataset.key, spec.key)
+
+    def _fetch(self, spec: DatasetSpec) -> None:
+        step, origin = Step(FETCH, spec.key), self.decisions.datasets[spec.key]
+        decision = self.decisions.fetching(spec)
+
+        def do(tick: Ticker) -> Fetched:
+            return fetch(spec, self.study.name, self.study.seed, self.outputs, self.work, tick, origin)
+
+        def keep(tick: Ticker) -> Fetched:
+            self.earlier.keep_fetched(spec.key, self.work)
+            return replace(self.earlier.fetched(spec.key), from_cache=origin.from_cache)
+
+        found = self._step(step, do if decision.why else keep, _fetched, decision.why)
+        if found is None:
+            return
+        self.run.fetched[spec.key] = found
+        # Kept comparisons may lie otherwise in their file: they go on under the hash they had.
+        before = {} if decision.why else self.decisions.before(FETCH, spec.key) or {}
+        known = before.get("comparisons") or file_sha256(self.work / "comparisons" / f"{spec.key}.parquet")
+        self._decided(step, {**decision.parts, "comparisons": known})
+
+    def _cell(self, dataset: DatasetSpec, spec: BaseModelSpec) -> bool:
+        """Score and fit one cell; whether that came to an end."""
+        comparisons = self.run.decided[FETCH, dataset.key, ""]["comparisons"]
+        decision = self.decisions.scoring(dataset.key, spec, comparisons)
+        found = self._score(dataset.key, spec, decision)
+        return found is not None and self._fit(dataset, spec, found, self.decisions.fitting(dataset, spec, decision))
+
+    def _score(self, dataset: str, spec: BaseModelSpec, decision: Decision) -> Scored | None:
+        step, origin = Step(SCORE, dataset, spec.key), self.decisions.base_models[spec.key]
+
+        def do(tick: Ticker) -> Scored:
+            return score(spec, dataset, self.study, self.outputs, self.work, tick, origin)
+
+        def keep(tick: Ticker) -> Scored:
+            self.earlier.keep_scored(dataset, spec.key, self.work)
+            return replace(self.earlier.scored(dataset, spec.key), from_cache=origin.from_cache)
+
+        found: Scored | None = self._step(step, do if decision.why else keep, _scored, decision.why)
+        if found is not None:
+            self.run.scored[dataset, spec.key] = found
+            responses = responses_of(self.work / "comparisons" / f"{dataset}.parquet")
+            self._decided(step, {**decision.parts, "stored": stored(self.outputs, responses, found.scoring_id)})
+        return found
+
+    def _fit(self, dataset: DatasetSpec, spec: BaseModelSpec, found: Scored, decision: Decision) -> bool:
+        step = Step(FIT, dataset.key, spec.key)
+
+        def do(tick: Ticker) -> int:
+            return estimate(
+                dataset.key, spec.key, found.scoring_id, self.study, self.run.run_id, self.outputs, self.work
+            )
+
+        def keep(tick: Ticker) -> int:
+            return self.earlier.keep_fitted(dataset.key, spec.key, self.run.run_id, self.work)
+
+        fitted = self._step(step, do if decision.why else keep, lambda n: count(n, "comparison"), decision.why)
+        if fitted is None:
+            return False
+        self._decided(step, decision.parts)
+        self.run.estimated.add((dataset.key, spec.key))
+        return True
+
+    def _decided(self, step: Step, parts: Parts) -> None:
+        self.run.decided[step.stage, step.dataset, step.base_model] = parts
+
+    def _step(
+        self, step: Step, work: Callable[[Ticker], Any], detail: Callable[[Any], str], why: str | None = ""
+    ) -> Any:
+        """Have one step's work done, record and show how it ended, and return its result (None where it failed).
+
+        `why` says why it is done; None stands for an earlier result that is kept.
+        """
+        began = time.monotonic()
+        result, status = None, "ok"
+        try:
+            result = self.perform(step, work)
+        except TypicalityError as error:
+            status = str(error)
+        seconds = time.monotonic() - began
+        failed = status != "ok"
+        told = "" if failed else detail(result) + (", kept: nothing changed" if why is None else "")
+        if step.stage != RESOLVE or failed:
+            self.run.stages.append(Stage(step.stage, step.dataset, step.base_model, status, seconds, told))
+            progress.done(step.title, status if failed else told, seconds, failed)
+        log.line(
+            step.stage, run_id=self.run.run_id, study=self.study.name, dataset=step.dataset, base_model=step.base_model,
+            outcome="failed" if failed else "kept" if why is None else "done", why=why, seconds=round(seconds, 3),
+            detail=told, error=status if failed else "",
+        )  # fmt: skip
+        return result
+
+    def _gap(self, dataset: str, base_model: str) -> None:
+        """Leave rows in `estimates` that say why the cell has no numbers."""
+        reason = next(
+            s.status for s in self.run.failures if s.dataset in ("", dataset) and s.base_model in ("", base_model)
+        )
+        rows = failed_rows(self.study, self.run.run_id, dataset, base_model, reason)
+        tables.write(self.work / "estimates" / f"{cell_name(dataset, base_model)}.parquet", "estimates", rows)
+
+    def publish(self) -> Outcome:
+        """Make the run's tables those of the study, and its report."""
+        adjust(self.work)
+        tables.write_text(self.outputs.root / "README.md", data_card())
+        self._decided(Step(REPORT), fingerprints.reporting(self.study))
+        runs.publish(self.run, self.outputs)
+        write_manifest(self.outputs)
+        made = self.perform(Step(REPORT), lambda tick: report(self.outputs, self.run.run_id))
+        return Outcome(self.run.state, made, tuple(_sentence(s) for s in self.run.failures))
+
+
+def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = False) -> Outcome:
+    """Run a study: resolve, fetch, score, fit, publish, report; or nothing of it, where nothing has changed.
+
+    Parameters
+    ----------
+    study, outputs
+        What to run, and where to put its results.
+    perform
+        Does the work of one step.
+    force
+        Whether to do everything again but the scoring of what has scores.
+
+    Raises
+    ------
+    StudyError
+        If the output folder cannot be written to.
+    TypicalityError
+        If the results cannot be published.
+    """
+    with (
+        outputs.lock(f"a run of study {study.name}", lambda text: progress.console.print(text, markup=False)),
+        log.written(outputs),
+    ):
+        began = time.monotonic()
+        earlier = None if force else Earlier.find(outputs, study.name)
+        made = Refresh(runs.start(study), outputs, perform, Decisions(study, outputs, earlier))
+        log.line("start", run_id=made.run.run_id, study=study.name)
+        made.resolve()
+        if made.decisions.unchanged():
+            outcome = _nothing(made)
+        else:
+            made.cells()
+            outcome = made.publish()
+        log.line(
+            "end", run_id=made.run.run_id, study=study.name, outcome=outcome.state,
+            seconds=round(time.monotonic() - began, 3), detail=outcome.report.headline, note=outcome.note,
+        )  # fmt: skip
+    return outcome
+
+
+def _nothing(made: Refresh) -> Outcome:
+    """The outcome where the tables are up to date: those of the earlier run."""
+    # A run that was killed may have left the manifest behind its tables.
+    write_manifest(made.outputs)
+    run, decisions = made.earlier.run, made.decisions
+    cached = [o.location for o in (*decisions.datasets.values(), *decisions.base_models.values()) if o.from_cache]
+    unasked = f" (the Hub could not be asked about {', '.join(cached)})" if cached else ""
+    note = f"nothing changed since run {run['run_id']}, so nothing was done{unasked}"
+    return Outcome(UNCHANGED, published(made.outputs, run["run_id"]), (), note)
+
+
+def _fetched(found: Fetched) -> str:
+    kept = f"{count(found.n_comparisons, 'comparison')} of {count(found.n_prompts, 'prompt')}"
+    return f"{count(found.n_rows, 'row')}, {kept}"
+
+
+def _scored(found: Scored) -> str:
+    stored = "all stored already" if not found.n_scored_now else f"{found.n_tokens_now:,} tokens scored now"
+    padded = f", in padded batches ({found.why_padded})" if found.why_padded else ""
+    precision = f"; {found.dtype} {found.precision}" if found.precision else ""
+    return f"{count(found.n_scored, 'response')}, {stored}{padded}{precision}"
+
+
+def _sentence(stage: Stage) -> str:
+    return f"{Step(stage.stage, stage.dataset, stage.base_model).title}: {stage.status}"
