@@ -105,7 +105,7 @@ def inspect(spec: CatalogueDataset | OwnDataset) -> Inspected:
     with tempfile.TemporaryDirectory(prefix="typicality-") as folder:
         outputs = Outputs(Path(folder))
         work = outputs.work("inspect")
-        with progress.stage(f"read {spec.key}") as tick:
+        with progress.stage(f"read {spec.key}", unit="rows") as tick:
             fetched = fetch(spec, "inspect", 0, outputs, work, tick)
         return Inspected(spec, fetched, summarise(fetched, outputs, work))
 

@@ -7,7 +7,20 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from analysis.report.words import seconds
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY = 10.0
@@ -19,6 +32,7 @@ class Ticker:
     """Progress of one stage, towards a total where it is known."""
 
     title: str
+    unit: str = "comparisons"
     bar: Progress | None = None
     task: TaskID | None = None
     artifact: UUID | None = None
@@ -31,22 +45,41 @@ class Ticker:
         now = time.monotonic()
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=done, total=total)
-        elif total and now - self._line > _LINE_EVERY:
+        elif now - self._line > _LINE_EVERY:
             self._line = now
-            left = (now - self.began) * (total - done) / max(done, 1)
-            console.print(f"  {self.title}: {100 * done / total:.0f} %, about {left:.0f} s left", markup=False)
+            console.print(f"  {self.title}: {self._told(now, done, total)}", markup=False)
         if self.artifact is not None and total and (now - self._sent > _ARTIFACT_EVERY or done >= total):
             self._sent = now
-            _send(self.artifact, 100 * done / total)
+            _send(self.artifact, 100 * done / total, f"{self.title}: {self._told(now, done, total)}")
+
+    def _told(self, now: float, done: int, total: int | None) -> str:
+        """How far it is, how fast, and how long it may take yet."""
+        rate = done / max(now - self.began, 1e-9)
+        speed = f"{rate:,.0f} {self.unit} a second" if rate >= 10 else f"{rate:.2g} {self.unit} a second"
+        if not total:
+            return f"{done:,} {self.unit}, {speed}"
+        left = (total - done) / rate if rate else float("inf")
+        return f"{100 * done / total:.0f} %, {speed}" + (f", about {seconds(left)} left" if 0 < left < 1e7 else "")
 
     def finish(self) -> None:
         """Show that the stage is done, whatever there was to do."""
         if self.artifact is not None:
-            _send(self.artifact, 100.0)
+            _send(self.artifact, 100.0, f"{self.title}: done")
+
+
+class _Rate(ProgressColumn):
+    """How many units a second."""
+
+    def render(self, task: Task) -> Text:
+        """As text."""
+        speed = task.speed or task.finished_speed
+        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="dim")
 
 
 @contextmanager
-def stage(title: str, artifact_key: str | None = None, plain: bool = True) -> Iterator[Ticker]:
+def stage(
+    title: str, artifact_key: str | None = None, plain: bool = True, unit: str = "comparisons"
+) -> Iterator[Ticker]:
     """Show one stage while it runs.
 
     Parameters
@@ -57,23 +90,26 @@ def stage(title: str, artifact_key: str | None = None, plain: bool = True) -> It
         Key of a Prefect progress artifact to keep up to date; none where it is None.
     plain
         Whether to say so where there is no terminal.
+    unit
+        What is counted, in the plural.
     """
     artifact = _open(artifact_key, title) if artifact_key else None
     if not console.is_terminal:
         if plain:
             console.print(f"{title} …", markup=False)
-        yield Ticker(title, artifact=artifact)
+        yield Ticker(title, unit, artifact=artifact)
         return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
+        _Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield Ticker(title, bar, bar.add_task(title, total=None), artifact)
+        yield Ticker(title, unit, bar, bar.add_task(title, total=None, unit=unit), artifact)
 
 
 def done(title: str, detail: str, seconds: float, failed: bool = False) -> None:
@@ -95,10 +131,10 @@ def _open(key: str, title: str) -> UUID | None:
     return None
 
 
-def _send(artifact: UUID, percent: float) -> None:
+def _send(artifact: UUID, percent: float, description: str) -> None:
     import httpx
     from prefect.artifacts import update_progress_artifact
     from prefect.exceptions import PrefectException
 
     with suppress(PrefectException, OSError, RuntimeError, httpx.HTTPError):
-        update_progress_artifact(artifact, min(percent, 100.0))
+        update_progress_artifact(artifact, min(percent, 100.0), description)

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
+from analysis.earlier import FETCH
 from analysis.errors import CellError, NetworkError, TypicalityError
 from analysis.outputs import Outputs
 from flows import progress
@@ -45,7 +46,8 @@ def _tasks(study: str, parameters: RunParameters) -> Perform:
         key = None if step.stage == RESOLVE else _slug(f"{step.stage}-{study}-{step.dataset}-{step.base_model}")
 
         def attempt() -> Any:
-            with progress.stage(step.title, artifact_key=key, plain=step.stage != RESOLVE) as tick:
+            unit = "rows" if step.stage == FETCH else "comparisons"
+            with progress.stage(step.title, artifact_key=key, plain=step.stage != RESOLVE, unit=unit) as tick:
                 try:
                     made = work(tick)
                 except NetworkError:

@@ -93,7 +93,7 @@ def _validated(keys: tuple[str, str], scoring_id: str, study: Study, outputs: Ou
         raise CellError("no comparison has scores; run the study again")
     part = Part(cell, MEASURE, np.ones(len(cell), bool))
     random = np.random.default_rng([study.seed, int(content_id(*keys)[:8], 16)])
-    with progress.stage(f"validate {keys[0]} × {keys[1]}") as tick:
+    with progress.stage(f"validate {keys[0]} × {keys[1]}", unit="fits") as tick:
         found = list(recover(part, random, draws=draws, tick=tick))
     return Validated(*keys, len(part.at), part.n_prompts, found)
 

@@ -1,6 +1,7 @@
 """One base model at work on the blocks of a dataset: what is missing is scored, in shards, and counted."""
 
 import gc
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 SHARD_FLOP = 6e12
 SHARD_TOKENS = 2_048, 262_144
 GPU_SHARD_TOKENS = 262_144
+# Where a shard takes longer all the same, it is committed in pieces of whole batches, which changes no arithmetic.
+LONGEST_SHARD_S = 30.0
 NOT_FINITE = "the base model returned no finite likelihood"
 _FACTS = ("device", "truncated", "n_response_tokens_cut", "straddles")
 
@@ -126,16 +129,25 @@ class Scoring:
         scored_now: set[str] = set()
         for shard in shards:
             rows: dict[str, list[dict[str, Any]]] = {name: [] for name in self.stores}
+            began = time.monotonic()
             for batch, found in zip(shard, results, strict=False):
                 for i, made in found:
                     if jobs[i].key not in done and self._keep(block, jobs[i], made, scorer.device, stored, rows):
                         scored_now.add(jobs[i].text_id)
                 n_tokens += batch.n_tokens
+                if time.monotonic() - began > LONGEST_SHARD_S:
+                    self._write(rows)
+                    began = time.monotonic()
                 yield n_tokens / total
-            for name, store in self.stores.items():
-                store.write(rows[name])
+            self._write(rows)
         self.counts.n_tokens_now += n_tokens
         self.counts.n_scored_now += sum(len(block.ids[t]) for t in scored_now - block.unscorable.keys())
+
+    def _write(self, rows: dict[str, list[dict[str, Any]]]) -> None:
+        """Commit rows to their tables, and start anew."""
+        for name, store in self.stores.items():
+            store.write(rows[name])
+            rows[name] = []
 
     def _keep(
         self,
