@@ -10,6 +10,7 @@ Files without a seal (of an earlier version, or of another program) are read, to
 
 import errno
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 from analysis.errors import TypicalityError, one_line
 
 FOLDER = ".damaged"
-SMALL = 65_536
+SMALL, WHOLE = 262_144, sys.maxsize
 _MAGIC, _MARK = b"PAR1", b"TYPC"
 _TAIL, _SEAL = 8, 12
 _CHUNK = 1 << 20
@@ -64,14 +65,14 @@ def _checksum(file: IO[bytes], n: int) -> int:
     return found
 
 
-def fault(path: Path, whole: bool = False) -> str | None:
+def fault(path: Path, up_to: int = 0) -> str | None:
     """What is wrong with a Parquet file, in a few words; None where nothing is.
 
     Parameters
     ----------
-    whole
-        Whether to read all of it. Otherwise this is a look of some microseconds: at both ends, and at all of a file of
-        at most `SMALL` bytes.
+    up_to
+        A file of at most so many bytes is read whole. Otherwise this is a look of some microseconds at both ends; where
+        there is no seal, the footer is read unless this is 0.
 
     Raises
     ------
@@ -80,15 +81,15 @@ def fault(path: Path, whole: bool = False) -> str | None:
     """
     try:
         with path.open("rb", buffering=0) as file:
-            why, sealed = _look(file, whole)
-        return why if why or sealed or not whole else _read_through(path)
+            why, sealed = _look(file, up_to)
+        return why if why or sealed or not up_to else _parsed(path, up_to == WHOLE)
     except OSError as error:
         if error.errno == errno.EIO:
             return "the disk cannot read it"
         raise
 
 
-def _look(file: IO[bytes], whole: bool) -> tuple[str | None, bool]:
+def _look(file: IO[bytes], up_to: int) -> tuple[str | None, bool]:
     """What is wrong, and whether there is a seal that tells."""
     size = os.fstat(file.fileno()).st_size
     if why := _ends(file, size):
@@ -100,7 +101,7 @@ def _look(file: IO[bytes], whole: bool) -> tuple[str | None, bool]:
         return None, False
     if zlib.crc32(found[_SEAL:]).to_bytes(4, "little") != found[8:_SEAL]:
         return "its footer does not match its checksum", True
-    if (whole or size <= SMALL) and _checksum(file, at - _SEAL).to_bytes(4, "little") != found[4:8]:
+    if size <= up_to and _checksum(file, at - _SEAL).to_bytes(4, "little") != found[4:8]:
         return "it does not match its checksum", True
     return None, True
 
@@ -116,10 +117,11 @@ def _ends(file: IO[bytes], size: int) -> str | None:
     return "its footer is longer than the file" if at < len(_MAGIC) else None
 
 
-def _read_through(path: Path) -> str | None:
+def _parsed(path: Path, whole: bool) -> str | None:
+    """What pyarrow finds wrong with the footer, or with the whole, of a file without a seal."""
     try:
         with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
-            for _ in file.iter_batches():
+            for _ in file.iter_batches() if whole else ():
                 pass
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -154,16 +156,16 @@ def reading(paths: Sequence[Path]) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         # What pyarrow says does not always name the file.
         for path in paths:
-            _refuse(path, whole=True)
+            _refuse(path, WHOLE)
         if isinstance(error, OSError):
             names = ", ".join(map(str, paths[:3])) + (" …" if len(paths) > 3 else "")
             raise Unreadable(f"cannot read {names}: {one_line(error)}; run again") from error
         raise
 
 
-def _refuse(path: Path, whole: bool = False) -> None:
+def _refuse(path: Path, up_to: int = 0) -> None:
     try:
-        why = fault(path, whole)
+        why = fault(path, up_to)
     except FileNotFoundError as error:
         raise Unreadable(f"there is no {path}; run its study again to make it anew") from error
     except OSError as error:
@@ -190,10 +192,10 @@ def holding(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         del _held[root]
-        set_aside(root, sorted(found), tell, whole=True)
+        set_aside(root, sorted(found), tell, WHOLE)
 
 
-def set_aside(root: Path, paths: Sequence[Path], tell: Callable[[str], None], whole: bool = False) -> None:
+def set_aside(root: Path, paths: Sequence[Path], tell: Callable[[str], None], up_to: int = SMALL) -> None:
     """Move the damaged ones of some files of an output folder into its hidden folder `.damaged`.
 
     Parameters
@@ -202,13 +204,13 @@ def set_aside(root: Path, paths: Sequence[Path], tell: Callable[[str], None], wh
         The output folder, which the caller holds, and files in it.
     tell
         Called with a sentence about each file that is moved.
-    whole
-        Whether to read all of them to find out.
+    up_to
+        Files of at most so many bytes are read whole to find out.
     """
     for path in paths:
         # What is missing or closed is not damaged; whoever reads it is told.
         with suppress(OSError):
-            if why := fault(path, whole):
+            if why := fault(path, up_to):
                 move_aside(root, path, why, tell)
 
 
