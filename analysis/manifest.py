@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from analysis import tables
 from analysis.errors import StudyError
@@ -142,7 +141,9 @@ def _files(outputs: Outputs) -> Iterator[tuple[str, Path, bool]]:
 
 def _described(name: str, path: Path, relative: str) -> File:
     told = describe(name, path)
-    return File(relative, path.stat().st_size, told.sha256, told.rows, schema_version(pq.read_schema(path)))
+    with tables.opened(path) as file:
+        version = schema_version(file.schema_arrow)
+    return File(relative, path.stat().st_size, told.sha256, told.rows, version)
 
 
 def _table(name: str, files: list[File]) -> dict[str, Any]:

@@ -5,6 +5,7 @@
     runs/<run_id>.parquet            one row a run; runs/<run_id>/_estimates.parquet keeps what it estimated
     reports/<study>/<run_id>/        the report; reports/<study>/latest points to the newest
     .work/<run_id>/                  what a run has not published yet
+    .damaged/<time>/                 files that were found damaged, as they stood in the folder
 
 A run's tables replace the study's earlier ones together: their moves are written down first (`.publish/`), and a run
 that dies between two of them is completed by the next one that takes the lock.
@@ -20,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from analysis import damage, tables
 from analysis.errors import StudyError
 from analysis.ids import file_sha256
+from analysis.schemas import TABLES
 from analysis.tables import write_text
 
 STUDY_TABLES = ("comparisons", "differences", "estimates", "exclusions")
@@ -62,15 +64,18 @@ class Outputs:
         return self.root / "reports" / study / run_id
 
     @contextmanager
-    def lock(self, holder: str, waiting: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    def lock(self, holder: str, tell: Callable[[str], None] = lambda text: None) -> Iterator[None]:
         """Hold the folder: an operating-system lock, freed when its holder dies.
+
+        Damaged files that a quick look tells are set aside before anything is read, those found by reading at the end.
 
         Parameters
         ----------
         holder
             Who holds it, for the message a second run shows.
-        waiting
-            Called once with a sentence where another run holds the folder, before waiting for it.
+        tell
+            Called with a sentence where another run holds the folder, before waiting for it, and for every damaged file
+            that is set aside.
 
         Raises
         ------
@@ -84,7 +89,7 @@ class Outputs:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                waiting(f"{self.root} is held by {_holder(note)}; waiting for it to finish")
+                tell(f"{self.root} is held by {_holder(note)}; waiting for it to finish")
                 lock.acquire()
         except OSError as error:
             raise StudyError(
@@ -93,15 +98,25 @@ class Outputs:
             ) from error
         try:
             write_text(note, json.dumps({"holder": holder, "pid": os.getpid(), "host": socket.gethostname()}))
-            self._complete_publications()
-            yield
+            self._complete_publications(tell)
+            damage.set_aside(self.root, self._published(), tell)
+            with damage.holding(self.root, tell):
+                yield
         finally:
             note.unlink(missing_ok=True)
             lock.release()
 
-    def _complete_publications(self) -> None:
+    def _published(self) -> list[Path]:
+        """Every table's file that readers see, and what runs keep."""
+        found = [path for name in TABLES for path in tables.files(name, self.root)]
+        return [*found, *sorted((self.root / "runs").glob("*/_*.parquet"))]
+
+    def _complete_publications(self, tell: Callable[[str], None]) -> None:
         for journal in sorted((self.root / ".publish").glob("*.json")):
-            self._apply(journal)
+            try:
+                self._apply(journal)
+            except (ValueError, TypeError):
+                damage.move_aside(self.root, journal, "it is not what a run writes", tell)
         for stale in (self.root / ".work").glob("*"):
             shutil.rmtree(stale, ignore_errors=True)
         for torn in self.root.glob("*/.*.tmp"):
@@ -112,7 +127,7 @@ class Outputs:
             staged, final = self.root / source, self.root / target
             if staged.exists():
                 final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(staged, final)
+                tables.move(staged, final)
         journal.unlink()
 
     def publish(self, run_id: str, moves: dict[Path, Path]) -> None:
@@ -143,7 +158,7 @@ class Outputs:
 
 def describe(name: str, path: Path) -> TableFile:
     """SHA-256 and rows of a Parquet file."""
-    return TableFile(name, file_sha256(path), int(pq.read_metadata(path).num_rows))
+    return TableFile(name, file_sha256(path), tables.n_rows(path))
 
 
 def _holder(note: Path) -> str:

@@ -1,13 +1,14 @@
 """Reading and writing the tables of `analysis.schemas`: typed, atomic, streamed where they are large.
 
 A file appears whole under its final name or not at all: it is written beside its destination under a hidden name,
-flushed to the disk, then renamed.
+flushed to the disk, then renamed. What was damaged later is noticed when it is read (`analysis.damage`).
 """
 
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from analysis import damage
 from analysis.errors import TypicalityError
 from analysis.schemas import TABLES, Table
 
 PART = 16_384
+_VERIFIED = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
 
 
 def table(name: str) -> Table:
@@ -77,7 +82,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        move(temporary, path)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
@@ -87,39 +92,80 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
 
 
+def move(source: Path, target: Path) -> None:
+    """Rename a file that is on the disk, so that the new name is on the disk, too."""
+    os.replace(source, target)
+    # Not every file system can do it; the file is whole either way.
+    with suppress(OSError):
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
 def write(path: Path, name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFrame | pa.Table) -> None:
     """Write one table to one Parquet file, atomically."""
     data = rows if isinstance(rows, pa.Table) else to_arrow(name, rows)
     with atomic_path(path) as temporary:
-        pq.write_table(data, temporary, compression="zstd", row_group_size=table(name).row_group)
+        pq.write_table(
+            data, temporary, compression="zstd", row_group_size=table(name).row_group, write_page_checksum=True
+        )
+        damage.seal(temporary)
 
 
 @contextmanager
 def writer(path: Path, name: str) -> Iterator[Callable[[pa.Table], None]]:
     """Write one table from parts that need not fit in memory together, atomically: call what this gives with each."""
-    with (
-        atomic_path(path) as temporary,
-        pq.ParquetWriter(temporary, table(name).schema, compression="zstd") as file,
-    ):
+    with atomic_path(path) as temporary:
+        schema = table(name).schema
+        with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as file:
 
-        def add(part: pa.Table) -> None:
-            # Some readers take the size of the first row group for their batch size, so none may be empty.
-            if part.num_rows:
-                file.write_table(part, row_group_size=table(name).row_group)
+            def add(part: pa.Table) -> None:
+                # Some readers take the size of the first row group for their batch size, so none may be empty.
+                if part.num_rows:
+                    file.write_table(part, row_group_size=table(name).row_group)
 
-        yield add
+            yield add
+        damage.seal(temporary)
 
 
 def stream(name: str, paths: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The rows of Parquet files of one table, part by part, with only the columns asked for."""
+    """The rows of Parquet files of one table, part by part, with only the columns asked for.
+
+    Raises
+    ------
+    Unreadable
+        If a file is damaged or missing; parts that were read before it are given.
+    """
     schema = table(name).schema
     if columns is not None:
         schema = pa.schema([schema.field(column) for column in columns])
     for path in paths:
-        # Buffering ahead would hold the whole file.
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with opened(path) as file:
             for batch in file.iter_batches(batch_size=PART, columns=schema.names):
                 yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of a table, to look at its schema and its rows.
+
+    Raises
+    ------
+    Unreadable
+        If it is damaged or missing.
+    """
+    damage.check([path])
+    # Buffering ahead would hold the whole file.
+    with damage.reading([path]), pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
+        yield file
+
+
+def n_rows(path: Path) -> int:
+    """How many rows a file of a table has."""
+    with opened(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -144,19 +190,49 @@ def scan(name: str, paths: Sequence[Path], columns: Sequence[str] | None = None,
         Names of columns; all by default.
     where
         A `pyarrow.dataset` expression.
+
+    Raises
+    ------
+    Unreadable
+        If a file is damaged or missing.
     """
-    return dataset(name, paths).to_table(columns=list(columns) if columns else None, filter=where)
+    return dataset(name, paths).to_table(columns, where)
 
 
-def dataset(name: str, paths: Sequence[Path]) -> ds.Dataset:
-    """Parquet files of one table as a dataset of pyarrow, for many looks at a few of their rows each.
+@dataclass(frozen=True)
+class Dataset:
+    """Parquet files of one table as a dataset of pyarrow; both methods raise `Unreadable` where a file is damaged."""
+
+    paths: Sequence[Path]
+    rows: ds.Dataset
+
+    def to_table(self, columns: Sequence[str] | None = None, filter: Any = None) -> pa.Table:
+        """The rows that an expression chooses."""
+        with damage.reading(self.paths):
+            return self.rows.to_table(columns=list(columns) if columns else None, filter=filter)
+
+    def to_batches(self, columns: Sequence[str] | None = None, filter: Any = None) -> Iterator[pa.RecordBatch]:
+        """The rows that an expression chooses, part by part."""
+        with damage.reading(self.paths):
+            yield from self.rows.to_batches(columns=list(columns) if columns else None, filter=filter)
+
+
+def dataset(name: str, paths: Sequence[Path]) -> Dataset:
+    """Parquet files of one table, for many looks at a few of their rows each.
 
     What is known of the files (which values each group of rows lies between) is read once and kept.
+
+    Raises
+    ------
+    Unreadable
+        If a file is damaged or missing.
     """
     schema = table(name).schema
+    damage.check(paths)
     if not paths:
-        return ds.dataset(schema.empty_table())
-    return ds.dataset([str(p) for p in paths], schema=schema, format="parquet")
+        return Dataset(paths, ds.dataset(schema.empty_table()))
+    with damage.reading(paths):
+        return Dataset(paths, ds.dataset([str(p) for p in paths], schema=schema, format=_VERIFIED))
 
 
 def read(
@@ -188,6 +264,8 @@ def read(
     ------
     ValueError
         If there is no such table.
+    Unreadable
+        If a file is damaged.
     """
     where = ds.field("study") == study if study is not None else None
     frame: pd.DataFrame = scan(name, files(name, Path(outputs)), columns, where).to_pandas()

@@ -62,16 +62,16 @@ def validate_study(name: str, outputs: Outputs, draws: int, as_json: bool) -> bo
     """
     run = run_row(outputs, latest_run(outputs, name))
     study = Study.model_validate(json.loads(run["definition"]))
-    scoring = {(c["dataset"], c["base_model"]): c["scoring_id"] for c in run["cells"]}
-    if not scoring:
+    cells = {(c["dataset"], c["base_model"]): c for c in run["cells"]}
+    if not cells:
         raise StudyError(f"the latest run of study {name!r} scored nothing, so there is nothing to plant a bias on")
     done: list[Validated] = []
     whole = True
     for keys in ((d.key, m.key) for d in study.datasets for m in study.base_models):
         try:
-            if keys not in scoring:
+            if keys not in cells:
                 raise CellError("the latest run did not score it")
-            done.append(_validated(keys, scoring[keys], study, outputs, draws))
+            done.append(_validated(keys, cells[keys], study, outputs, draws))
         except (NoEstimate, TypicalityError) as error:
             whole = False
             click.echo(f"typicality: nothing could be planted in {keys[0]} × {keys[1]}: {error}", err=True)
@@ -83,17 +83,20 @@ def validate_study(name: str, outputs: Outputs, draws: int, as_json: bool) -> bo
     return whole
 
 
-def _validated(keys: tuple[str, str], scoring_id: str, study: Study, outputs: Outputs, draws: int) -> Validated:
+def _validated(keys: tuple[str, str], run: dict[str, Any], study: Study, outputs: Outputs, draws: int) -> Validated:
     path = outputs.study_table("comparisons", study.name)
     if not path.is_file():
         raise CellError(f"there is no {path}; run the study again")
     comparisons = tables.scan("comparisons", [path], None, ds.field("dataset") == keys[0])
-    cell = load(comparisons, scoring_id, [MEASURE], outputs)
+    cell = load(comparisons, run["scoring_id"], [MEASURE], outputs)
     if len(comparisons) and not len(cell):
         raise CellError("no comparison has scores; run the study again")
+    n_lost = run["scored"] - int(np.isfinite(cell.values[MEASURE]).sum())
+    if n_lost > 0:
+        raise CellError(f"the scores of {count(n_lost, 'response')} are gone; run the study again")
     part = Part(cell, MEASURE, np.ones(len(cell), bool))
     random = np.random.default_rng([study.seed, int(content_id(*keys)[:8], 16)])
-    with progress.stage(f"validate {keys[0]} × {keys[1]}", unit="fits") as tick:
+    with progress.stage(f"validate {keys[0]} × {keys[1]}", unit="draws") as tick:
         found = list(recover(part, random, draws=draws, tick=tick))
     return Validated(*keys, len(part.at), part.n_prompts, found)
 

@@ -270,13 +270,13 @@ def test_nothing_written_yet_is_an_empty_frame_with_its_columns(tmp_path: Path, 
 @EVERY
 def test_a_dataset_of_no_files_is_empty(declared: Table) -> None:
     found = tables.dataset(declared.name, [])
-    assert found.schema.equals(declared.schema, check_metadata=True)
+    assert found.rows.schema.equals(declared.schema, check_metadata=True)
     for column in declared.columns:
         where = ds.field(column.name).is_valid()
         assert found.to_table(columns=[column.name], filter=where).schema.equals(
             pa.schema([declared.schema.field(column.name)])
         )
-    assert found.to_table().equals(declared.schema.empty_table()) and found.count_rows() == 0
+    assert found.to_table().equals(declared.schema.empty_table()) and found.rows.count_rows() == 0
 
 
 @pytest.fixture

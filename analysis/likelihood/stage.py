@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from analysis import tables
 from analysis.errors import CellError
 from analysis.exclusions import Tally
@@ -76,7 +74,7 @@ def score(
         If the base model cannot be had or cannot score this template.
     """
     path = work / "comparisons" / f"{dataset}.parquet"
-    total, done = pq.read_metadata(path).num_rows, 0
+    total, done = tables.n_rows(path), 0
     scoring = Scoring(spec, study, outputs, origin)
     tally = Tally(study.name, dataset, "likelihood", spec.key)
     for block in blocks(path, outputs):

@@ -89,7 +89,7 @@ def schema_of(path: Path) -> pa.Schema:
 
 
 def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
-    with pq.ParquetFile(path, pre_buffer=False) as file:
+    with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
         for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
             yield from batch.to_pylist()
 

@@ -75,7 +75,7 @@ class _Added:
     def keep(self) -> None:
         if self.n:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.staged.replace(self.folder / f"{self.digest.hexdigest()}.parquet")
+            tables.move(self.staged, self.folder / f"{self.digest.hexdigest()}.parquet")
         else:
             self.staged.unlink()
 

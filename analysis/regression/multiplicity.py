@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from analysis import tables
 from analysis.regression.inference import benjamini_hochberg, holm
@@ -28,6 +27,6 @@ def adjust(work: Path) -> None:
         frame.loc[family.index, "p_holm"] = np.maximum(holm(p), p)
         frame.loc[family.index, "p_bh"] = np.maximum(benjamini_hochberg(p), p)
     # Each cell stays a file, so that it is a group of rows by itself in the study's.
-    ends = np.cumsum([pq.read_metadata(path).num_rows for path in paths])
+    ends = np.cumsum([tables.n_rows(path) for path in paths])
     for path, begin, end in zip(paths, [0, *ends], ends, strict=False):
         tables.write(path, "estimates", frame.iloc[begin:end])

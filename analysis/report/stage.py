@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 
 from analysis import tables
-from analysis.errors import StudyError
+from analysis.errors import TypicalityError
 from analysis.likelihood.measures import MEASURES
 from analysis.outputs import Outputs
 from analysis.regression.part import TYPICALITY
@@ -99,7 +99,7 @@ def _changed(outputs: Outputs, study: str, run_id: str) -> Told | None:
     before = previous_run(outputs, study, run_id)
     try:
         return told(changes(outputs, before, run_id)) if before else None
-    except StudyError:
+    except TypicalityError:
         # What is wrong with an earlier run must not cost this one its report.
         return None
 
