@@ -4,6 +4,7 @@ A file appears whole under its final name or not at all: it is written beside it
 flushed to the disk, then renamed. What was damaged later is noticed when it is read (`analysis.damage`).
 """
 
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from analysis.errors import TypicalityError
 from analysis.schemas import TABLES, Table
 
 PART = 16_384
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _VERIFIED = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 )
@@ -65,6 +67,23 @@ def cannot_write(path: Path, error: OSError) -> TypicalityError:
         f"cannot write {path}: {error.strerror or error}; free some space or choose another folder with --outputs, "
         "then run again: what was finished is kept"
     )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell in one sentence where a folder cannot be written to, wherever in it that shows; else leave errors alone.
+
+    Raises
+    ------
+    TypicalityError
+        If the disk is full, its quota is used up, or the folder is closed to the user.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise cannot_write(Path(error.filename or path), error) from error
 
 
 @contextmanager

@@ -194,7 +194,7 @@ class Refresh:
         began = time.monotonic()
         result, status = None, "ok"
         try:
-            result = self.perform(step, work)
+            result = self.perform(step, self._guarded(work))
         except TypicalityError as error:
             status = str(error)
         seconds = time.monotonic() - began
@@ -209,6 +209,13 @@ class Refresh:
             detail=told, error=status if failed else "",
         )  # fmt: skip
         return result
+
+    def _guarded(self, work: Callable[[Ticker], Any]) -> Callable[[Ticker], Any]:
+        def guarded(tick: Ticker) -> Any:
+            with tables.writing(self.outputs.root):
+                return work(tick)
+
+        return guarded
 
     def _gap(self, dataset: str, base_model: str) -> None:
         """Leave rows in `estimates` that say why the cell has no numbers."""
@@ -225,7 +232,7 @@ class Refresh:
         self._decided(Step(REPORT), fingerprints.reporting(self.study))
         runs.publish(self.run, self.outputs)
         write_manifest(self.outputs)
-        made = self.perform(Step(REPORT), lambda tick: report(self.outputs, self.run.run_id))
+        made = self.perform(Step(REPORT), self._guarded(lambda tick: report(self.outputs, self.run.run_id)))
         return Outcome(self.run.state, made, tuple(_sentence(s) for s in self.run.failures))
 
 
@@ -249,6 +256,7 @@ def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = Fals
         If the results cannot be published.
     """
     with (
+        tables.writing(outputs.root),
         outputs.lock(f"a run of study {study.name}", lambda text: progress.console.print(text, markup=False)),
         log.written(outputs),
     ):
