@@ -63,6 +63,29 @@ def run(
 
 
 @command.command()
+@click.argument("study")
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset (may be repeated).")
+@click.option("--base-model", "base_models", multiple=True, metavar="NAME", help="Only this base model (repeatable).")
+@click.option("--limit", type=int, metavar="N", help="At most N prompts of each dataset, chosen by hash.")
+@_outputs
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(
+    study: str, datasets: tuple[str, ...], base_models: tuple[str, ...], limit: int | None, outputs: Path, as_json: bool
+) -> int:
+    """Show what a run of STUDY would do, and why, with an estimate of its tokens and time.
+
+    Datasets that changed are read to find out; nothing is scored, and the output folder stays as it is.
+    """
+    environment.prepare()
+    from analysis.outputs import Outputs
+    from flows.parameters import RunParameters
+    from flows.planning import plan_study
+
+    asked = RunParameters(study=study, datasets=datasets, base_models=base_models, limit=limit).resolve()
+    return DONE if plan_study(asked, Outputs(outputs), as_json) else FAILED
+
+
+@command.command()
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def datasets(name: str | None, as_json: bool) -> int:

@@ -25,6 +25,11 @@ class RunParameters(BaseModel):
         default=0, ge=0, le=10, description="how often to try again, after growing pauses, where the network fails"
     )
 
+    @property
+    def label(self) -> str:
+        """The study's name, or its file's without the folder: what a run is called."""
+        return Path(self.study).stem
+
     def resolve(self) -> Study:
         """The study, validated and narrowed.
 

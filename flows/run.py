@@ -23,7 +23,7 @@ from flows.refresh import RESOLVE, UNCHANGED, Outcome, Perform, Step, refresh
 FIRST_PAUSE_S = 30
 
 
-@flow(name="typicality", flow_run_name="{parameters.study}", persist_result=False, log_prints=False)
+@flow(name="typicality", flow_run_name="{parameters.label}", persist_result=False, log_prints=False)
 def run_study(parameters: RunParameters) -> Outcome | State[Any]:
     """Run a study: resolve, fetch, score, fit, publish, report; what has not changed is not done again."""
     study = parameters.resolve()

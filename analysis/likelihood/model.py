@@ -72,6 +72,23 @@ def locate(spec: BaseModelSpec, origin: Origin | None = None) -> Located:
     return Located(name, folder, revision, _count_parameters(folder, spec.key), from_cache)
 
 
+def locate_tokenizer(spec: BaseModelSpec, origin: Origin) -> Located:
+    """Find a base model's tokenizer and configuration, without its weights, whose parameters are counted if they are
+    at hand (else 0).
+
+    Raises
+    ------
+    CellError
+        If they cannot be had.
+    """
+    if spec.is_folder:
+        folder = Path(spec.name)
+    else:
+        files = [pattern for pattern in hub.MODEL_FILES if not pattern.endswith(".safetensors")]
+        folder = hub.pull("model", origin.location, origin.revision, files)[0]
+    return Located(origin.location, folder, origin.revision, _count_parameters(folder, spec.key), origin.from_cache)
+
+
 def _count_parameters(folder: Path, name: str) -> int:
     """Elements of all tensors in a folder's safetensors, read from their headers; tied weights are stored once."""
     from safetensors import SafetensorError, safe_open

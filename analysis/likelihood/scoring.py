@@ -71,6 +71,29 @@ class Counts:
         self.n_straddling += n * row["straddles"]
 
 
+def reader_of(spec: BaseModelSpec, study: Study, located: Located) -> tuple[Reader, dict[str, Any]]:
+    """What turns texts into what is to be scored, and the columns of `scores` that say under which model and how.
+
+    Neither needs the base model's weights.
+
+    Raises
+    ------
+    CellError
+        If the tokenizer or the configuration cannot be read, or cannot do what the study asks.
+    """
+    tokenizer, window = tokenizer_of(located), window_of(located, spec.context_window)
+    encoder = Encoder(tokenizer, window, study.long_responses, chat=study.template == "chat", ends=study.token_logprobs)
+    needed = [True] + [False] * study.needs_unconditional
+    constant = _provenance(spec, located, tokenizer_sha256(tokenizer), window, study)
+    return Reader(encoder, tokenizer, study.template, needed), constant
+
+
+def stores_of(study: Study, outputs: Outputs, scoring_id: str) -> dict[str, Store]:
+    """The tables that a study's scoring goes to; scores come last: a text that has one is looked at no more."""
+    names = ("token_logprobs", "scores") if study.token_logprobs else ("scores",)
+    return {name: Store(name, outputs, scoring_id) for name in names}
+
+
 class Scoring:
     """A base model with all that decides its scores, and what has been scored.
 
@@ -83,16 +106,8 @@ class Scoring:
     def __init__(self, spec: BaseModelSpec, study: Study, outputs: Outputs, origin: Origin | None = None) -> None:
         self.spec, self.counts, self.why_padded = spec, Counts(), ""
         self.located = locate(spec, origin)
-        tokenizer, window = tokenizer_of(self.located), window_of(self.located, spec.context_window)
-        self.constant = _provenance(spec, self.located, tokenizer_sha256(tokenizer), window, study)
-        encoder = Encoder(
-            tokenizer, window, study.long_responses, chat=study.template == "chat", ends=study.token_logprobs
-        )
-        needed = [True] + [False] * study.needs_unconditional
-        self.reader = Reader(encoder, tokenizer, study.template, needed)
-        # Scores come last: a text that has one is looked at no more.
-        names = ("token_logprobs", "scores") if study.token_logprobs else ("scores",)
-        self.stores = {name: Store(name, outputs, self.scoring_id) for name in names}
+        self.reader, self.constant = reader_of(spec, study, self.located)
+        self.stores = stores_of(study, outputs, self.scoring_id)
 
     @property
     def scoring_id(self) -> str:

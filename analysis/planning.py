@@ -1,0 +1,237 @@
+"""What a run of a study would do, and why, with an estimate of its tokens and its time."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from analysis import tables
+from analysis.decisions import DatasetSpec, Decisions
+from analysis.earlier import FETCH, FIT, SCORE, Earlier
+from analysis.errors import CellError
+from analysis.ids import file_sha256
+from analysis.likelihood.model import locate_tokenizer, origin_of
+from analysis.likelihood.request import Block, Job, Reader, blocks
+from analysis.likelihood.scoring import reader_of, stores_of
+from analysis.likelihood.store import Store
+from analysis.outputs import Outputs
+from analysis.preferences import sources
+from analysis.preferences.stage import fetch
+from analysis.study import BaseModelSpec, Study
+
+RESOLVE = "resolve"
+ENCODED_TEXTS = 4096
+LEAST_TOKENS = 10_000
+# The share of its fastest matrix products that scoring reaches on a CPU.
+EFFICIENCY = 0.5
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One step of a run.
+
+    Attributes
+    ----------
+    stage, dataset, base_model
+        Which one.
+    why
+        Why it is to be done; None where an earlier result is kept.
+    error
+        Why it will fail, if that is known already.
+    n_comparisons, n_texts
+        Of a dataset that was read to find out: its comparisons. Of scoring: the texts without a score.
+    n_tokens
+        Of scoring: about how many tokens the base model would read.
+    seconds
+        Of scoring: about how long that would take on this machine; None where its speed is not known.
+    speed_from
+        What the time is estimated from.
+    """
+
+    stage: str
+    dataset: str
+    base_model: str = ""
+    why: str | None = None
+    error: str = ""
+    n_comparisons: int = 0
+    n_texts: int = 0
+    n_tokens: int = 0
+    seconds: float | None = None
+    speed_from: str = ""
+
+
+def plan(study: Study, outputs: Outputs, say: Callable[[str], None] = lambda text: None) -> list[Planned]:
+    """What a run of a study would do now, in its order.
+
+    Datasets that have changed are read, into a temporary folder, so that what has no score can be counted; of base
+    models only the tokenizers are pulled.
+
+    Parameters
+    ----------
+    study, outputs
+        The study and the output folder.
+    say
+        Called with a few words before what may take a while.
+    """
+    decisions = Decisions(study, outputs, Earlier.find(outputs, study.name))
+    found = list(_resolved(decisions))
+    if not found and decisions.unchanged():
+        return []
+    with tempfile.TemporaryDirectory(prefix="typicality-plan-") as folder:
+        planner = _Planner(decisions, Path(folder), say)
+        found += [planner.fetching(dataset) for dataset in study.datasets if dataset.key in decisions.datasets]
+        for spec in study.base_models:
+            for dataset in study.datasets:
+                if spec.key in decisions.base_models and dataset.key in planner.read:
+                    found += planner.cell(dataset, spec)
+    return found
+
+
+def _resolved(decisions: Decisions) -> Iterator[Planned]:
+    """Ask where everything comes from; what cannot be had will fail."""
+    for dataset in decisions.study.datasets:
+        try:
+            decisions.datasets[dataset.key] = sources.origin_of(dataset)
+        except CellError as error:
+            yield Planned(RESOLVE, dataset.key, error=str(error))
+    for spec in decisions.study.base_models:
+        try:
+            decisions.base_models[spec.key] = origin_of(spec)
+        except CellError as error:
+            yield Planned(RESOLVE, "", spec.key, error=str(error))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A dataset's comparisons: their file, its SHA-256 as decisions go by it, and the folder that has the responses."""
+
+    path: Path
+    sha256: str
+    responses: Outputs
+
+
+class _Planner:
+    def __init__(self, decisions: Decisions, folder: Path, say: Callable[[str], None]) -> None:
+        self.decisions, self.folder, self.say = decisions, folder, say
+        self.study, self.outputs = decisions.study, decisions.outputs
+        self.read: dict[str, _Read] = {}
+
+    def fetching(self, spec: DatasetSpec) -> Planned:
+        """The step of reading a dataset."""
+        decision = self.decisions.fetching(spec)
+        path = self.folder / "comparisons" / f"{spec.key}.parquet"
+        if decision.why is None and self.decisions.earlier:
+            self.decisions.earlier.keep_fetched(spec.key, self.folder)
+            known = (self.decisions.before(FETCH, spec.key) or {})["comparisons"]
+            self.read[spec.key] = _Read(path, known, self.outputs)
+            return Planned(FETCH, spec.key)
+        self.say(f"reading {spec.key}")
+        apart = Outputs(self.folder / "apart")
+        origin = self.decisions.datasets[spec.key]
+        try:
+            made = fetch(spec, self.study.name, self.study.seed, apart, self.folder, origin=origin)
+        except CellError as error:
+            return Planned(FETCH, spec.key, why=decision.why, error=str(error))
+        self.read[spec.key] = _Read(path, file_sha256(path), apart)
+        return Planned(FETCH, spec.key, why=decision.why, n_comparisons=made.n_comparisons)
+
+    def cell(self, dataset: DatasetSpec, spec: BaseModelSpec) -> Iterator[Planned]:
+        """The steps of one cell."""
+        scoring = self.decisions.scoring(dataset.key, spec, self.read[dataset.key].sha256)
+        step = Planned(SCORE, dataset.key, spec.key, scoring.why)
+        if scoring.why is not None:
+            self.say(f"counting tokens of {dataset.key} for {spec.key}")
+            try:
+                step = self._counted(step, spec)
+            except CellError as error:
+                yield replace(step, error=str(error))
+                return
+        yield step
+        yield Planned(FIT, dataset.key, spec.key, self.decisions.fitting(dataset, spec, scoring).why)
+
+    def _counted(self, step: Planned, spec: BaseModelSpec) -> Planned:
+        located = locate_tokenizer(spec, self.decisions.base_models[spec.key])
+        reader, constant = reader_of(spec, self.study, located)
+        stores = list(stores_of(self.study, self.outputs, str(constant["scoring_id"])).values())
+        read = self.read[step.dataset]
+        missing = (_missing(block, reader, stores) for block in blocks(read.path, read.responses))
+        n_texts, n_tokens = _tokens(missing, reader)
+        seconds, speed_from = None, ""
+        if n_tokens:
+            speed = measured_speed(self.outputs, spec) or _estimated_speed(located.n_parameters)
+            if speed:
+                seconds, speed_from = n_tokens / speed[0], speed[1]
+        return replace(step, n_texts=n_texts, n_tokens=n_tokens, seconds=seconds, speed_from=speed_from)
+
+
+def _missing(block: Block, reader: Reader, stores: list[Store]) -> Block:
+    """The block with only those of its responses of which some likelihood is not stored."""
+    held = [
+        {(row["text_id"], row["conditional"]) for row in store.rows(block, ["text_id", "conditional"]).to_pylist()}
+        for store in stores
+    ]
+    done = set.intersection(*held)
+    lacking = {t for t in block.ids if any((t, conditional) not in done for conditional in reader.needed)}
+    return Block(block.comparisons, [row for row in block.responses if row["text_id"] in lacking])
+
+
+def _tokens(missing: Iterator[Block], reader: Reader) -> tuple[int, int]:
+    """Texts that are to be scored, and about how many tokens that is; beyond some thousand texts by their length."""
+    n_texts = encoded_texts = n_tokens = 0
+    n_chars = encoded_chars = 0
+    for block in missing:
+        size = sum(len(r["response"]) for r in block.texts.values())
+        n_texts, n_chars = n_texts + len(block.texts), n_chars + size
+        if encoded_texts < ENCODED_TEXTS and block.texts:
+            n_tokens += _of_jobs(reader.jobs(block), block)
+            encoded_texts, encoded_chars = encoded_texts + len(block.texts), encoded_chars + size
+    return n_texts, round(n_tokens * n_chars / encoded_chars) if encoded_chars else n_tokens
+
+
+def _of_jobs(jobs: list[Job], block: Block) -> int:
+    """Tokens that are read: a prompt's once, for all of its responses."""
+    prompts: dict[str, int] = {}
+    n_tokens = 0
+    for job in jobs:
+        n_tokens += job.encoded.n_tokens
+        if job.conditional:
+            key = block.texts[job.text_id]["prompt_id"]
+            prompts[key] = max(prompts.get(key, 0), job.encoded.start)
+    return n_tokens + sum(prompts.values())
+
+
+def measured_speed(outputs: Outputs, spec: BaseModelSpec) -> tuple[float, str] | None:
+    """Tokens a second at which the newest run that scored much under a base model did so, and which run that was."""
+    rows = tables.scan(
+        "runs", tables.files("runs", outputs.root), ["run_id", "started", "cells", "stages", "base_models"]
+    )
+    for run in sorted(rows.to_pylist(), key=lambda row: row["started"], reverse=True):
+        alike = {m["base_model"] for m in run["base_models"] if m["dtype"] == spec.dtype} & {spec.key}
+        scored = {c["dataset"]: c["tokens_now"] or 0 for c in run["cells"] if c["base_model"] in alike}
+        took = [
+            s["seconds"]
+            for s in run["stages"]
+            if (s["stage"], s["base_model"]) == (SCORE, spec.key) and scored.get(s["dataset"])
+        ]
+        n_tokens = sum(scored.values())
+        if n_tokens >= LEAST_TOKENS and sum(took) > 0:
+            return n_tokens / sum(took), f"run {run['run_id']}"
+    return None
+
+
+def _estimated_speed(n_parameters: int) -> tuple[float, str] | None:
+    """Tokens a second, from how fast this machine multiplies matrices; None where the parameters are not known."""
+    if not n_parameters:
+        return None
+    import torch
+
+    a = torch.rand(1024, 1024)
+    a @ a
+    began = time.perf_counter()
+    n = 0
+    while time.perf_counter() - began < 0.3:
+        a @ a
+        n += 1
+    flop = 2 * 1024**3 * n / (time.perf_counter() - began)
+    return EFFICIENCY * flop / (2 * n_parameters), "the speed of this machine's matrix products"
