@@ -16,11 +16,14 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import PrefectException
 from prefect.runner import Runner
 from prefect.settings import get_current_settings
+from prefect.states import Cancelled
 
 from analysis.errors import TypicalityError
+from flows.environment import ROOT
 from flows.progress import console
 
 _LOOK_EVERY = 3.0
+_ACTIVE = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _AWAY = (PrefectException, httpx.HTTPError, OSError, RuntimeError)
 
 
@@ -39,12 +42,13 @@ async def until_signal(runner: Runner, deployment: UUID) -> bool:
     TypicalityError
         If the server goes away.
     """
-    # A folder or file called `flows` where the command was started is not what a run is to import.
-    os.environ["PYTHONSAFEPATH"] = "1"
+    since = datetime.now(UTC)
+    # A run imports its flow from the working directory first, where another `flows` may lie.
+    os.chdir(ROOT)
     # Prefect prints tracebacks to standard output before it gives a server up; what runs say is on standard error.
     with redirect_stdout(io.StringIO()):
         serving = asyncio.create_task(runner.start())
-        watching = asyncio.create_task(_watch(deployment))
+        watching = asyncio.create_task(_watch(deployment, since))
         await asyncio.sleep(0)  # the runner sets handlers of its own first
         received = _on_signals(serving)
         try:
@@ -58,7 +62,7 @@ async def until_signal(runner: Runner, deployment: UUID) -> bool:
             ) from error
         finally:
             watching.cancel()
-    await _pause(deployment)
+    await _close(deployment, since)
     return received[:1] == [signal.SIGINT]
 
 
@@ -76,25 +80,29 @@ def _on_signals(serving: asyncio.Task[None]) -> list[int]:
     return received
 
 
-async def _pause(deployment: UUID) -> None:
+async def _close(deployment: UUID, since: datetime) -> None:
+    """Cancel what was running and pause the schedule; say so."""
     try:
         async with get_client() as client:
             await client.pause_deployment(deployment)
+            # A run that ended without its server's knowledge would keep the next one from starting for minutes.
+            for run in await _runs(client, deployment, since, filters.FlowRunFilterStateType(any_=_ACTIVE)):
+                await client.set_flow_run_state(run.id, Cancelled(message="the schedule was stopped"), force=True)
     except _AWAY:
         console.print("The schedule stopped; it could not be paused, because the Prefect server does not answer.")
     else:
         console.print("The schedule stopped and is paused; the same command takes it up again.")
 
 
-async def _watch(deployment: UUID) -> None:
+async def _watch(deployment: UUID, since: datetime) -> None:
     """Say when a run starts, and how it ends."""
-    since = datetime.now(UTC)
+    begun = filters.FlowRunFilterStateType(not_any_=[StateType.SCHEDULED, StateType.PENDING])
     told: dict[UUID, str] = {}
     async with get_client() as client:
         while True:
             # A server may be away for a while.
             with suppress(*_AWAY):
-                for run in await _begun(client, deployment, since):
+                for run in await _runs(client, deployment, since, begun):
                     line = _line(run)
                     if line != told.get(run.id):
                         told[run.id] = line
@@ -102,13 +110,14 @@ async def _watch(deployment: UUID) -> None:
             await asyncio.sleep(_LOOK_EVERY)
 
 
-async def _begun(client: PrefectClient, deployment: UUID, since: datetime) -> list[FlowRun]:
-    """The runs that have begun, or will never begin, oldest first."""
-    waiting = [StateType.SCHEDULED, StateType.PENDING]
+async def _runs(
+    client: PrefectClient, deployment: UUID, since: datetime, states: filters.FlowRunFilterStateType
+) -> list[FlowRun]:
+    """The latest runs that fell due since a time and are in certain states, oldest first."""
     latest = await client.read_flow_runs(
         deployment_filter=filters.DeploymentFilter(id=filters.DeploymentFilterId(any_=[deployment])),
         flow_run_filter=filters.FlowRunFilter(
-            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(not_any_=waiting)),
+            state=filters.FlowRunFilterState(type=states),
             expected_start_time=filters.FlowRunFilterExpectedStartTime.model_validate({"after_": since}),
         ),
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
