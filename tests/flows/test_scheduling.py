@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import pytest
+import yaml
 
 from analysis import __version__
 from flows.environment import ROOT
+from flows.parameters import RunParameters
 from tests.runs import GRADED, PAIRS, run_command, write_study
 from tests.tiny import tiny_model
 
@@ -266,3 +269,17 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path):
     assert made.status == 2
     assert f"none answers at {url}" in made.err
     assert f"PREFECT_API_URL={url}" in made.err
+
+
+def test_the_work_pools_file_is_in_step_with_the_flow():
+    from prefect.flows import load_flow_from_entrypoint
+
+    from flows.run import run_study
+
+    file = yaml.safe_load((ROOT / "flows" / "prefect.yaml").read_text(encoding="utf-8"))
+    assert file["prefect-version"] == version("prefect")
+    assert file["pull"] == []
+    for made in file["deployments"]:
+        assert load_flow_from_entrypoint(made["entrypoint"]) is run_study
+        assert RunParameters.model_validate(made["parameters"]["parameters"]).resolve().name == made["name"]
+        assert made["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
