@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import signal
+import warnings
 from contextlib import redirect_stdout, suppress
 from datetime import UTC, datetime
 from uuid import UUID
@@ -23,7 +24,6 @@ from flows.environment import ROOT
 from flows.progress import console
 
 _LOOK_EVERY = 3.0
-_ACTIVE = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _AWAY = (PrefectException, httpx.HTTPError, OSError, RuntimeError)
 
 
@@ -42,13 +42,18 @@ async def until_signal(runner: Runner, deployment: UUID) -> bool:
     TypicalityError
         If the server goes away.
     """
-    since = datetime.now(UTC)
     # A run imports its flow from the working directory first, where another `flows` may lie.
     os.chdir(ROOT)
+    # Where its server stays away for long, Prefect forgets to await something.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    # Should the server be away just now, the next lines meet it too.
+    with suppress(*_AWAY):
+        async with get_client() as client:
+            await _end_open_runs(client, deployment)
     # Prefect prints tracebacks to standard output before it gives a server up; what runs say is on standard error.
     with redirect_stdout(io.StringIO()):
         serving = asyncio.create_task(runner.start())
-        watching = asyncio.create_task(_watch(deployment, since))
+        watching = asyncio.create_task(_watch(deployment))
         await asyncio.sleep(0)  # the runner sets handlers of its own first
         received = _on_signals(serving)
         try:
@@ -62,7 +67,7 @@ async def until_signal(runner: Runner, deployment: UUID) -> bool:
             ) from error
         finally:
             watching.cancel()
-    await _close(deployment, since)
+    await _close(deployment)
     return received[:1] == [signal.SIGINT]
 
 
@@ -80,29 +85,39 @@ def _on_signals(serving: asyncio.Task[None]) -> list[int]:
     return received
 
 
-async def _close(deployment: UUID, since: datetime) -> None:
-    """Cancel what was running and pause the schedule; say so."""
+async def _close(deployment: UUID) -> None:
+    """End what was running and pause the schedule; say so."""
     try:
         async with get_client() as client:
             await client.pause_deployment(deployment)
-            # A run that ended without its server's knowledge would keep the next one from starting for minutes.
-            for run in await _runs(client, deployment, since, filters.FlowRunFilterStateType(any_=_ACTIVE)):
-                await client.set_flow_run_state(run.id, Cancelled(message="the schedule was stopped"), force=True)
+            await _end_open_runs(client, deployment)
     except _AWAY:
         console.print("The schedule stopped; it could not be paused, because the Prefect server does not answer.")
     else:
         console.print("The schedule stopped and is paused; the same command takes it up again.")
 
 
-async def _watch(deployment: UUID, since: datetime) -> None:
+async def _end_open_runs(client: PrefectClient, deployment: UUID) -> None:
+    """Cancel the runs whose process is gone, but not for the server.
+
+    Each would hold the one slot that the schedule has, and no run could start: for minutes, or for ever where the
+    server was started anew meanwhile.
+    """
+    active = filters.FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+    for run in await _runs(client, deployment, active):
+        await client.set_flow_run_state(run.id, Cancelled(message="the schedule was stopped"), force=True)
+
+
+async def _watch(deployment: UUID) -> None:
     """Say when a run starts, and how it ends."""
+    since = datetime.now(UTC)
     begun = filters.FlowRunFilterStateType(not_any_=[StateType.SCHEDULED, StateType.PENDING])
     told: dict[UUID, str] = {}
     async with get_client() as client:
         while True:
             # A server may be away for a while.
             with suppress(*_AWAY):
-                for run in await _runs(client, deployment, since, begun):
+                for run in await _runs(client, deployment, begun, since):
                     line = _line(run)
                     if line != told.get(run.id):
                         told[run.id] = line
@@ -111,9 +126,9 @@ async def _watch(deployment: UUID, since: datetime) -> None:
 
 
 async def _runs(
-    client: PrefectClient, deployment: UUID, since: datetime, states: filters.FlowRunFilterStateType
+    client: PrefectClient, deployment: UUID, states: filters.FlowRunFilterStateType, since: datetime | None = None
 ) -> list[FlowRun]:
-    """The latest runs that fell due since a time and are in certain states, oldest first."""
+    """The latest runs in certain states that fell due since a time, oldest first."""
     latest = await client.read_flow_runs(
         deployment_filter=filters.DeploymentFilter(id=filters.DeploymentFilterId(any_=[deployment])),
         flow_run_filter=filters.FlowRunFilter(

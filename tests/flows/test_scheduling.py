@@ -126,20 +126,15 @@ def _start(server: Server, folder: Path, *arguments: str) -> subprocess.Popen[st
     )  # fmt: skip
 
 
-def _ended(server: Server, process: subprocess.Popen[str], name: str, began: datetime, stop: signal.Signals) -> Ended:
-    """Wait for the first run's end, and stop the schedule as a terminal or a service manager does."""
+def _first(server: Server, process: subprocess.Popen[str], name: str) -> dict[str, Any]:
+    """The first run of a schedule, once it has ended."""
 
     def final() -> dict[str, Any] | None:
         assert process.poll() is None, process.communicate()
         found = [r for r in server.runs(name) if r["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")]
         return found[0] if found else None
 
-    run = until(final, f"the end of a run of {name}")
-    deployment = server.deployment(name)
-    time.sleep(4)  # the command looks every three seconds
-    (os.killpg if stop == signal.SIGINT else os.kill)(process.pid, stop)
-    out, err = process.communicate(timeout=60)
-    return Ended(run, deployment, process.returncode, out, err, began)
+    return until(final, f"the end of a run of {name}")
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +152,16 @@ def ended(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         server, folder, "good/made.toml", "--every", "90m", "--outputs", "out/good", "--timezone", "Europe/Berlin"
     )  # fmt: skip
     broken = _start(server, folder, "broken/made.toml", "--every", "2d", "--outputs", "out/broken", "--name", "broken")
+    runs = _first(server, good, "made"), _first(server, broken, "broken")
+    deployments = server.deployment("made"), server.deployment("broken")
+    time.sleep(4)  # the command looks every three seconds
+    # As a terminal, and as a service manager.
+    os.killpg(good.pid, signal.SIGINT)
+    broken.send_signal(signal.SIGTERM)
+    said = good.communicate(timeout=60), broken.communicate(timeout=60)
     return {
-        "good": _ended(server, good, "made", began, signal.SIGINT),
-        "broken": _ended(server, broken, "broken", began, signal.SIGTERM),
+        "good": Ended(runs[0], deployments[0], good.returncode, *said[0], began),
+        "broken": Ended(runs[1], deployments[1], broken.returncode, *said[1], began),
     }
 
 
@@ -231,6 +233,25 @@ def test_a_signal_stops_the_schedule_and_pauses_it(ended: dict[str, Ended], serv
         assert one.err.strip().endswith("is paused; the same command takes it up again.")
         assert not one.deployment["paused"]
         assert server.deployment(name)["paused"]
+
+
+def test_a_run_whose_process_is_gone_keeps_no_other_from_starting(
+    ended: dict[str, Ended], server: Server, tiny: Path, tmp_path: Path
+):
+    made = server.deployment("made")
+    left = server.post(f"deployments/{made['id']}/create_flow_run", state={"type": "SCHEDULED"})
+    server.post(f"flow_runs/{left['id']}/set_state", state={"type": "PENDING"})
+    assert server.deployment("made")["global_concurrency_limit"]["active_slots"] == 1
+    process = _start(server, tmp_path, str(write_study(tmp_path, tiny)), "--cron", "0 6 1 1 *")
+    try:
+        until(lambda: not server.deployment("made")["global_concurrency_limit"]["active_slots"], "a free slot")
+        made = server.deployment("made")
+        assert not made["paused"]
+        assert made["schedules"][0]["schedule"]["cron"] == "0 6 1 1 *"
+        assert [r["state"]["type"] for r in server.runs("made") if r["id"] == left["id"]] == ["CANCELLED"]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize(
