@@ -194,6 +194,31 @@ def export(study: str, outputs: Path, form: str, output: Path | None) -> int:
     return DONE
 
 
+@command.command()
+@click.argument("study")
+@click.option("--cron", metavar="CRON", help='Minute, hour, day, month, weekday: "0 6 * * 1" is Mondays at six.')
+@click.option("--every", metavar="INTERVAL", help="30m, 6h, 7d: now, and again after so long each time.")
+@click.option("--timezone", metavar="ZONE", help="Of the cron, such as Europe/Berlin; UTC unless given.")
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset (may be repeated).")
+@click.option("--base-model", "base_models", multiple=True, metavar="NAME", help="Only this base model (repeatable).")
+@click.option("--limit", type=int, metavar="N", help="At most N prompts of each dataset, chosen by hash.")
+@_outputs
+@click.option("--name", metavar="NAME", help="Of the schedule: a study may have several; the study's unless given.")
+def schedule(
+    study: str, cron: str | None, every: str | None, timezone: str | None, name: str | None, outputs: Path, **only: Any
+) -> int:
+    """Run STUDY again and again, as long as this command runs; needs a Prefect server."""
+    environment.prepare()
+    from flows import scheduling
+    from flows.parameters import RunParameters
+
+    parameters = RunParameters(study=study, outputs=str(outputs), **only)
+    made = scheduling.plan(parameters, scheduling.timing(cron, every, timezone), name)
+    scheduling.require_server()
+    _writable(outputs)
+    return INTERRUPTED if scheduling.serve(made) else DONE
+
+
 def _name(study: str) -> str:
     """The name of a study, which may be given as its file."""
     from flows.parameters import built_in
