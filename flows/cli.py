@@ -212,7 +212,7 @@ def schedule(
     from flows import scheduling
     from flows.parameters import RunParameters
 
-    parameters = RunParameters(study=study, outputs=str(outputs), **only)
+    parameters = RunParameters(study=study, outputs=str(outputs), network_retries=scheduling.RETRIES, **only)
     made = scheduling.plan(parameters, scheduling.timing(cron, every, timezone), name)
     scheduling.require_server()
     _writable(outputs)

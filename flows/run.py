@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
-from analysis.earlier import FETCH
+from analysis.earlier import FETCH, SCORE
 from analysis.errors import CellError, NetworkError, TypicalityError
 from analysis.outputs import Outputs
 from flows import progress
@@ -43,7 +43,8 @@ def _tasks(study: str, parameters: RunParameters) -> Perform:
     """Every step as a task, tried again only where it is the network that failed."""
 
     def perform(step: Step, work: Callable[[Ticker], Any]) -> Any:
-        key = None if step.stage == RESOLVE else _slug(f"{step.stage}-{study}-{step.dataset}-{step.base_model}")
+        # Of the other stages nobody knows beforehand how long they are.
+        key = _slug(f"{SCORE}-{study}-{step.dataset}-{step.base_model}") if step.stage == SCORE else None
 
         def attempt() -> Any:
             unit = "rows" if step.stage == FETCH else "comparisons"

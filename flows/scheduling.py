@@ -28,6 +28,8 @@ from flows.serving import local, until_signal
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SHORTEST = timedelta(minutes=1)
+# Nobody is there to run it again: half a minute, one, two and four after a failure of the network.
+RETRIES = 4
 # The first run of an interval has to lie ahead of the server's next look at new schedules, every five seconds.
 LEAD = timedelta(seconds=15)
 

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from analysis.errors import StudyError
+from analysis.errors import CellError, NetworkError, StudyError
+from analysis.hub import Origin
+from analysis.preferences.sources import origin_of
 from flows.parameters import RunParameters, built_in
+from flows.run import run_study
 from tests.runs import GRADED, PAIRS, Finished, run_command, write_study
 
 
@@ -40,6 +43,34 @@ def test_a_failed_cell_is_a_failed_task_with_its_sentence(prefect_server: None, 
     failed = [t for t in _read("read_task_runs") if t.state.is_failed() and "laurels" in (t.state.message or "")]
     assert [t.name for t in failed] == ["fetch pairs"]
     assert any(f.state.is_failed() and "laurels" in (f.state.message or "") for f in _read("read_flow_runs"))
+
+
+@pytest.mark.parametrize(("error", "calls"), [(NetworkError, 3), (CellError, 1)])
+def test_what_failed_is_tried_again_where_it_was_the_network(
+    error: type[CellError],
+    calls: int,
+    prefect_server: None,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    asked = []
+
+    def flaky(spec: object) -> Origin:
+        asked.append(spec)
+        if len(asked) < 3:
+            raise error("the Hub did not deliver it; try again later")
+        return origin_of(spec)
+
+    monkeypatch.setattr("flows.refresh.sources.origin_of", flaky)
+    monkeypatch.setattr("flows.run.FIRST_PAUSE_S", 0.01)
+    study = write_study(tmp_path, tiny, GRADED, 'specifications = ["rate"]')
+    parameters = RunParameters(study=str(study), outputs=str(tmp_path / "outputs"), network_retries=3)
+    state = run_study(parameters, return_state=True)
+    assert len(asked) == calls
+    assert state.is_completed() == (error is NetworkError)
+    if error is CellError:
+        assert state.message == "resolve graded: the Hub did not deliver it; try again later"
 
 
 def test_parameters_are_validated():
