@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 
 from analysis import tables
+from analysis.disk import disk_use
 from analysis.errors import StudyError
 from analysis.likelihood.measures import MEASURES
 from analysis.outputs import Outputs
@@ -84,6 +85,7 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         "specifications": {name: SPECIFICATIONS[name] for name in study.specifications},
         "verdicts": definitions(study.margin),
         "shown": list(_shown(content)),
+        "uses": disk_use(outputs),
         "command": f"typicality run {study.name}",
     }
 
@@ -131,6 +133,7 @@ def _templates() -> jinja2.Environment:
         "percent": words.percent,
         "p_value": words.p_value,
         "seconds": words.seconds,
+        "size": words.size,
         "md": words.markdown,
     }
     environment.globals |= {
