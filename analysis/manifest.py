@@ -86,7 +86,7 @@ def write_manifest(outputs: Outputs) -> Path:
     seen: dict[str, Seen] = {}
     listed: dict[str, list[File]] = {name: [] for name in TABLES}
     kept: list[File] = []
-    for name, path, is_kept in _files(outputs):
+    for name, path, is_kept in table_files(outputs):
         told = path.stat()
         relative = path.relative_to(outputs.root).as_posix()
         before = known.get(relative)
@@ -123,11 +123,11 @@ def verify(outputs: Outputs) -> list[str]:
     told = _told(outputs)
     problems = [problem for file in told for problem in _problem(outputs.root / file.path, file)]
     listed = {file.path for file in told}
-    found = (path.relative_to(outputs.root).as_posix() for _, path, _ in _files(outputs))
+    found = (path.relative_to(outputs.root).as_posix() for _, path, _ in table_files(outputs))
     return problems + [f"{path} is not in the manifest" for path in found if path not in listed]
 
 
-def _files(outputs: Outputs) -> Iterator[tuple[str, Path, bool]]:
+def table_files(outputs: Outputs) -> Iterator[tuple[str, Path, bool]]:
     """Every file with its table, in a fixed order, and whether it is what one run left."""
     for name in TABLES:
         for path in tables.files(name, outputs.root):

@@ -219,6 +219,27 @@ def schedule(
     return INTERRUPTED if scheduling.serve(made) else DONE
 
 
+@command.command()
+@_outputs
+@click.option("--older-than", default="30d", show_default=True, metavar="AGE", help="Such as 12h, 30d or 8w.")
+@click.option("--study", "studies", multiple=True, metavar="NAME", help="Only this study (may be repeated).")
+@click.option("--yes", is_flag=True, help="Remove it; without this, it is only shown.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def clean(outputs: Path, older_than: str, studies: tuple[str, ...], yes: bool, as_json: bool) -> int:
+    """Show what later runs have superseded and is older than AGE, and remove it with --yes.
+
+    Runs go with their reports and estimates; scores that no run left uses, and files set aside as damaged, go too. Each
+    study's published run, its newest and its newest that did not fail stay at any age, with the scores they use;
+    responses and features always stay. With --study: only its runs, and scores that only those that go have used.
+    """
+    environment.prepare()
+    from analysis.outputs import Outputs
+    from flows.cleaning import clean_folder
+
+    clean_folder(Outputs(outputs), older_than, [_name(study) for study in studies], yes, as_json)
+    return DONE
+
+
 def _name(study: str) -> str:
     """The name of a study, which may be given as its file."""
     from flows.parameters import built_in

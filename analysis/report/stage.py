@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 
 from analysis import tables
+from analysis.disk import disk_use
 from analysis.errors import TypicalityError
 from analysis.likelihood.measures import MEASURES
 from analysis.outputs import Outputs
@@ -91,6 +92,7 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         "specifications": {name: SPECIFICATIONS[name] for name in study.specifications},
         "verdicts": definitions(study.margin),
         "shown": list(_shown(content)),
+        "uses": disk_use(outputs),
         "command": f"typicality run {study.name}",
     }
 
@@ -138,6 +140,7 @@ def _templates() -> jinja2.Environment:
         "percent": words.percent,
         "p_value": words.p_value,
         "seconds": words.seconds,
+        "size": words.size,
         "md": words.markdown,
     }
     environment.globals |= {

@@ -80,6 +80,18 @@ def seconds(value: float) -> str:
     return f"{value / 60:.1f} min" if value < 5400 else f"{value / 3600:.1f} h"
 
 
+def size(n_bytes: float) -> str:
+    """A size in bytes, KiB, MiB, GiB or TiB."""
+    if n_bytes < 1024:
+        return f"{n_bytes:,.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        n_bytes /= 1024
+        # 1,023.95 and more would be shown as 1,024.0.
+        if n_bytes < 1023.95:
+            return f"{n_bytes:,.1f} {unit}"
+    return f"{n_bytes / 1024:,.1f} TiB"
+
+
 def markdown(value: Any) -> str:
     """Text that Markdown and the HTML in it show as it is: nothing in it is markup, and it stays on one line."""
     text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
