@@ -49,7 +49,6 @@ def run(
     )
     parameters.resolve()
     _writable(outputs)
-    click.echo("starting Prefect (some seconds) …", err=True)
     from flows.local import run_here
 
     outcome = run_here(parameters)

@@ -1,42 +1,39 @@
-"""Running the flow in this process, with or without a Prefect server."""
+"""Running a study in this process: under the Prefect server that is configured, or without Prefect."""
 
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx
 from prefect.exceptions import PrefectException, TerminationSignal
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_CLIENT_MAX_RETRIES,
-    PREFECT_LOGGING_TO_API_ENABLED,
-    get_current_settings,
-    temporary_settings,
-)
+from prefect.settings import get_current_settings
 
 from analysis.errors import TypicalityError, one_line
-from flows.environment import INTERRUPTED
+from analysis.outputs import Outputs
+from flows import progress
 from flows.parameters import RunParameters
-from flows.progress import console
-from flows.refresh import Outcome
-from flows.run import run_study
+from flows.progress import Ticker, console
+from flows.refresh import Outcome, Step, refresh
 
 
 def run_here(parameters: RunParameters) -> Outcome:
-    """Run the flow; its state goes to the configured Prefect server, or to none where none answers.
+    """Run a study; its state goes to the configured Prefect server, if there is one that answers.
+
+    Without one Prefect would start its own, which takes longer than many a refresh, and stays behind where the run is
+    killed.
 
     Raises
     ------
     TypicalityError
         If the run ended without a report.
     """
+    if not _answers():
+        return refresh(parameters.resolve(), Outputs(Path(parameters.outputs)), _alone, parameters.force)
+    from flows.run import run_study
+
     try:
-        with _server():
-            state = run_study(parameters, return_state=True)
+        state = run_study(parameters, return_state=True)
     except (httpx.HTTPError, PrefectException) as error:
-        # A signal from the terminal ends the temporary server too, and Prefect then fails to tell it so.
         if _interrupted(error):
             raise KeyboardInterrupt from error
         raise TypicalityError(
@@ -50,6 +47,26 @@ def run_here(parameters: RunParameters) -> Outcome:
     raise TypicalityError(state.message or "the run ended without a report")
 
 
+def _alone(step: Step, work: Callable[[Ticker], Any]) -> Any:
+    """Do one step's work, and show it."""
+    with progress.stage(step.title, plain=step.plain, unit=step.unit) as tick:
+        return work(tick)
+
+
+def _answers() -> bool:
+    """Whether a Prefect server is configured and answers; say so where it does not."""
+    url = get_current_settings().api.url
+    if url is None:
+        return False
+    try:
+        # Any answer will do: a server that asks for a login answers, too.
+        httpx.get(f"{url.rstrip('/')}/health", timeout=5)
+    except httpx.TransportError:
+        console.print(f"no Prefect server answers at {url}; running without it", markup=False)
+        return False
+    return True
+
+
 def _interrupted(error: BaseException | None) -> bool:
     """Whether a signal stands somewhere behind an error."""
     while error is not None:
@@ -57,51 +74,3 @@ def _interrupted(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _server() -> AbstractContextManager[object]:
-    """Leave the configured server out where it does not answer, and say so."""
-    url = get_current_settings().api.url
-    if url is None:
-        return _alone()
-    try:
-        # Any answer will do: a server that asks for a login answers, too.
-        httpx.get(f"{url.rstrip('/')}/health", timeout=5)
-    except httpx.TransportError:
-        console.print(f"no Prefect server answers at {url}; running without it", markup=False)
-        return _alone()
-    return nullcontext()
-
-
-def _alone() -> AbstractContextManager[object]:
-    """Prefect with a temporary server of its own, which needs no log lines."""
-    stack = ExitStack()
-    updates = {PREFECT_API_URL: None, PREFECT_LOGGING_TO_API_ENABLED: False, PREFECT_CLIENT_MAX_RETRIES: 2}
-    stack.enter_context(temporary_settings(updates=updates))
-    stack.enter_context(_ended_at_once())
-    return stack
-
-
-@contextmanager
-def _ended_at_once() -> Iterator[None]:
-    """End the process at the first Ctrl-C.
-
-    The terminal sends it to the temporary server too, and Prefect would wait long for a server that is gone to tell it
-    that the run was cancelled. Ending at once is safe: every file is written whole, and the lock goes with the process.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, frame: object) -> None:
-        from prefect.server.api.server import SubprocessASGIServer
-
-        os.write(2, f"\ntypicality: {INTERRUPTED}\n".encode())
-        SubprocessASGIServer().stop()
-        os._exit(128 + number)
-
-    before = signal.signal(signal.SIGINT, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -4,6 +4,7 @@ Nothing here knows of Prefect: a stage's work is handed to whoever performs it.
 """
 
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ from analysis import fingerprints, runs, tables
 from analysis.decisions import DatasetSpec, Decision, Decisions
 from analysis.dictionary import data_card
 from analysis.earlier import FETCH, FIT, REPORT, SCORE, Earlier, responses_of, stored
-from analysis.errors import TypicalityError
+from analysis.errors import TypicalityError, one_line
 from analysis.fingerprints import Parts
 from analysis.hub import Origin
 from analysis.ids import cell_name, file_sha256
@@ -61,6 +62,16 @@ class Step:
         return (
             f"{self.stage} {self.dataset}{' × ' if self.dataset and self.base_model else ''}{self.base_model}".strip()
         )
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is told where there is no terminal; resolving is too quick for that."""
+        return self.stage != RESOLVE
+
+    @property
+    def unit(self) -> str:
+        """What its progress counts."""
+        return "rows" if self.stage == FETCH else "comparisons"
 
 
 class Perform(Protocol):
@@ -197,6 +208,9 @@ class Refresh:
             result = self.perform(step, self._guarded(work))
         except TypicalityError as error:
             status = str(error)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours in one cell must cost no other
+            status = f"a mistake of typicality's own: {type(error).__name__}: {one_line(error)}; please report it"
+            log.line("traceback", run_id=self.run.run_id, detail=traceback.format_exc())
         seconds = time.monotonic() - began
         failed = status != "ok"
         told = "" if failed else detail(result) + (", kept: nothing changed" if why is None else "")

@@ -12,13 +12,13 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
-from analysis.earlier import FETCH, SCORE
+from analysis.earlier import SCORE
 from analysis.errors import CellError, NetworkError, TypicalityError
 from analysis.outputs import Outputs
 from flows import progress
 from flows.parameters import RunParameters
 from flows.progress import Ticker
-from flows.refresh import RESOLVE, UNCHANGED, Outcome, Perform, Step, refresh
+from flows.refresh import UNCHANGED, Outcome, Perform, Step, refresh
 
 FIRST_PAUSE_S = 30
 
@@ -47,8 +47,7 @@ def _tasks(study: str, parameters: RunParameters) -> Perform:
         key = _slug(f"{SCORE}-{study}-{step.dataset}-{step.base_model}") if step.stage == SCORE else None
 
         def attempt() -> Any:
-            unit = "rows" if step.stage == FETCH else "comparisons"
-            with progress.stage(step.title, artifact_key=key, plain=step.stage != RESOLVE, unit=unit) as tick:
+            with progress.stage(step.title, artifact_key=key, plain=step.plain, unit=step.unit) as tick:
                 try:
                     made = work(tick)
                 except NetworkError:
@@ -81,7 +80,7 @@ def _result(state: State[Any]) -> Any:
     if state.is_completed():
         return state.result()
     error = state.result(raise_on_failure=False)
-    if isinstance(error, TypicalityError):
+    if isinstance(error, Exception):
         raise error
     raise CellError(state.message or "it failed without a message")
 
