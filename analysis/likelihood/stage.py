@@ -71,7 +71,7 @@ def score(
     Raises
     ------
     CellError
-        If the base model cannot be had or cannot score this template.
+        If the base model cannot be had, cannot score this template, or can score no response at all.
     """
     path = work / "comparisons" / f"{dataset}.parquet"
     total, done = tables.n_rows(path), 0
@@ -86,6 +86,8 @@ def score(
     name = f"likelihood-{cell_name(dataset, spec.key)}.parquet"
     tables.write(work / "exclusions" / name, "exclusions", tally.rows())
     counts = asdict(scoring.counts)
+    if not counts["n_scored"]:
+        raise CellError(f"base model {spec.key!r} could score none of the responses: {tally.summary()}")
     reference_id, precision = _precision(scoring, study, path, outputs)
     return Scored(
         dataset=dataset,

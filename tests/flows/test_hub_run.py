@@ -104,3 +104,25 @@ def test_an_unknown_model_fails_its_cells_only(hub: tuple[Path, str], tmp_path: 
     estimates = rows[rows["specification"].isin(["rate", "bt"])].set_index("base_model")["status"]
     assert (estimates["made/tiny"] == "ok").all()
     assert estimates["made/huge"].str.startswith("there is no model").all()
+
+
+def test_a_hub_that_fails_half_its_requests_changes_no_number(hub: tuple[Path, str], tmp_path: Path):
+    (tmp_path / "calm").mkdir()
+    assert run(tmp_path / "calm", hub[1]).status == 0
+    (tmp_path / "busy").mkdir()
+    with hub_stand_in(hub[0], fail=0.5, cut=0.2, seed=3) as endpoint:
+        busy = run(tmp_path / "busy", endpoint)
+    assert busy.status == 0, busy.err
+    tables = [
+        pd.read_parquet(tmp_path / name / "outputs/estimates").drop(columns="run_id") for name in ("calm", "busy")
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_a_token_is_told_to_nobody(hub: tuple[Path, str], tmp_path: Path):
+    token = "hf_canaryCanaryCanaryCanaryCanary"
+    made = run(tmp_path, hub[1], more='[[base_models]]\nname = "made/huge"', HF_TOKEN=token)
+    assert made.status == 1
+    assert token not in made.out + made.err
+    for path in (tmp_path / "outputs").rglob("*"):
+        assert not path.is_file() or token.encode() not in path.read_bytes()

@@ -104,9 +104,8 @@ def test_a_terminal_gets_the_columns_it_has_room_for(tmp_path: Path, columns: in
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     code = "from flows.cli import main; main()"
-    done = subprocess.Popen(
-        [sys.executable, "-c", code, "datasets"], stdout=side, cwd=tmp_path, env=os.environ | {"TERM": "xterm"}
-    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
+    done = subprocess.Popen([sys.executable, "-c", code, "datasets"], stdout=side, cwd=tmp_path, env=environment)
     os.close(side)
     text = b""
     with contextlib.suppress(OSError):  # how Linux says that the other side is closed

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from analysis import tables
+from analysis.errors import CellError
 from analysis.likelihood import request, scoring
 from analysis.likelihood.encoding import NO_START, TOO_LONG, Encoded, Encoder
 from analysis.likelihood.model import locate, tokenizer_sha256
@@ -534,10 +535,10 @@ class TestNoFiniteLikelihood:
 
     def test_everywhere(self, tmp_path: Path, outputs: Outputs) -> None:
         model = self.poisoned(tmp_path / "m", weights={"lm_head.weight": None})
-        found = scored(study_of(tmp_path, pairs(), model), outputs)
+        with pytest.raises(CellError, match=f"score none of the responses: 24 × response: {NOT_FINITE}"):
+            scored(study_of(tmp_path, pairs(), model), outputs)
         assert excluded(outputs, "likelihood") == {("response", NOT_FINITE): 24, ("comparison", NOT_FINITE): 12}
         assert scores(outputs).empty
-        assert (found.n_scored, found.device) == (0, "")
 
     def test_where_a_certain_token_is_read(self, tmp_path: Path, outputs: Outputs, tiny_folder: Folder) -> None:
         tokenizer = in_memory(tiny_folder()).tokenizer
@@ -552,11 +553,7 @@ class TestNoFiniteLikelihood:
         made = scores(outputs)
         assert len(made) == 14 and np.isfinite(made[["sum_logprob", "mean_entropy"]]).all(axis=None)
 
-    def test_what_was_not_stored_was_not_scored(self, tmp_path: Path, outputs: Outputs) -> None:
-        model = self.poisoned(tmp_path / "m", weights={"lm_head.weight": None})
-        assert scored(study_of(tmp_path, pairs(), model), outputs).n_scored_now == 0
-
-    def test_nor_was_what_only_an_unconditional_one_is_asked_of(
+    def test_a_text_without_an_unconditional_one_is_not_scored_again(
         self, tmp_path: Path, outputs: Outputs, tiny_folder: Folder
     ) -> None:
         bos = in_memory(tiny_folder(adds_bos=False)).tokenizer.bos_token_id
@@ -629,8 +626,9 @@ class TestChat:
 
     def test_every_prompt_refused(self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs) -> None:
         rows: list[Mapping[str, Any]] = [{**row, "prompt": "the capital?"} for row in pairs(4)]
-        found = scored(study_of(tmp_path, rows, tiny_folder(chat_template=self.TEMPLATE), template="chat"), outputs)
-        assert (found.n_scored, found.n_scored_now) == (0, 0)
+        study = study_of(tmp_path, rows, tiny_folder(chat_template=self.TEMPLATE), template="chat")
+        with pytest.raises(CellError, match="could score none of the responses: 8 × response: the chat template"):
+            scored(study, outputs)
 
     def test_scores(self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs) -> None:
         model = tiny_folder(chat_template=self.TEMPLATE.replace("capital", "nothing"))
