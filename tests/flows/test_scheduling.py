@@ -1,5 +1,6 @@
 """A study on a schedule: a real Prefect server, and runs that it starts by itself."""
 
+import json
 import os
 import signal
 import socket
@@ -38,9 +39,13 @@ class Server:
 
     def post(self, path: str, **body: Any) -> Any:
         """What the server's API answers."""
-        answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+
+        def answered() -> httpx.Response | None:
+            answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
+            # While its database is locked the server asks to be asked again.
+            return None if answer.status_code == 503 else answer.raise_for_status()
+
+        return until(answered, f"an answer to {path}").json()
 
     def deployment(self, name: str) -> dict[str, Any]:
         """A deployment of the flow."""
@@ -56,12 +61,21 @@ class Server:
         found = self.post("artifacts/filter", artifacts={"flow_run_id": {"any_": [run["id"]]}})
         return {one["key"]: one for one in found}
 
+    def log(self, run: dict[str, Any]) -> list[dict[str, Any]]:
+        """The structured lines in a run's log."""
+        found = self.post("logs/filter", logs={"flow_run_id": {"any_": [run["id"]]}}, sort="TIMESTAMP_ASC")
+        return [json.loads(line["message"]) for line in found if line["message"].startswith("{")]
+
 
 @dataclass(frozen=True)
 class Ended:
-    """A schedule that was stopped: its first run as it ended, its deployment while it ran, and what it said."""
+    """A schedule that was stopped: its runs as they ended, its deployment while it ran, and what it said.
+
+    `again` is a second run, which was asked for.
+    """
 
     run: dict[str, Any]
+    again: dict[str, Any]
     deployment: dict[str, Any]
     status: int
     out: str
@@ -126,13 +140,13 @@ def _start(server: Server, folder: Path, *arguments: str) -> subprocess.Popen[st
     )  # fmt: skip
 
 
-def _first(server: Server, process: subprocess.Popen[str], name: str) -> dict[str, Any]:
-    """The first run of a schedule, once it has ended."""
+def _final(server: Server, process: subprocess.Popen[str], name: str, begun: str = "") -> dict[str, Any]:
+    """The first run of a schedule, or the one that was begun, once it has ended."""
 
     def final() -> dict[str, Any] | None:
         assert process.poll() is None, process.communicate()
         found = [r for r in server.runs(name) if r["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")]
-        return found[0] if found else None
+        return next((r for r in found if begun in ("", r["id"])), None)
 
     return until(final, f"the end of a run of {name}")
 
@@ -152,16 +166,21 @@ def ended(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         server, folder, "good/made.toml", "--every", "90m", "--outputs", "out/good", "--timezone", "Europe/Berlin"
     )  # fmt: skip
     broken = _start(server, folder, "broken/made.toml", "--every", "2d", "--outputs", "out/broken", "--name", "broken")
-    runs = _first(server, good, "made"), _first(server, broken, "broken")
+    runs = _final(server, good, "made"), _final(server, broken, "broken")
     deployments = server.deployment("made"), server.deployment("broken")
+    begun = [server.post(f"deployments/{d['id']}/create_flow_run", state={"type": "SCHEDULED"}) for d in deployments]
+    again = [
+        _final(server, process, made["name"], run["id"])
+        for process, made, run in zip((good, broken), deployments, begun, strict=True)
+    ]
     time.sleep(4)  # the command looks every three seconds
     # As a terminal, and as a service manager.
     os.killpg(good.pid, signal.SIGINT)
     broken.send_signal(signal.SIGTERM)
     said = good.communicate(timeout=60), broken.communicate(timeout=60)
     return {
-        "good": Ended(runs[0], deployments[0], good.returncode, *said[0], began),
-        "broken": Ended(runs[1], deployments[1], broken.returncode, *said[1], began),
+        "good": Ended(runs[0], again[0], deployments[0], good.returncode, *said[0], began),
+        "broken": Ended(runs[1], again[1], deployments[1], broken.returncode, *said[1], began),
     }
 
 
@@ -177,6 +196,24 @@ def test_the_first_run_of_an_interval_starts_by_itself_and_completes(ended: dict
     assert artifacts["score-made-graded-tiny"]["type"] == "progress"
     assert float(artifacts["score-made-graded-tiny"]["data"]) == 100.0
     assert (Path(good.run["parameters"]["parameters"]["outputs"]) / "reports/made/latest/index.html").is_file()
+
+
+def test_every_stage_is_a_line_in_the_log_of_the_run(ended: dict[str, Ended], server: Server):
+    def ends() -> list[dict[str, Any]]:
+        lines = server.log(ended["good"].run)
+        return lines if lines and lines[-1]["event"] == "end" else []
+
+    # Prefect sends its logs a little later.
+    lines = until(ends, "the log of a run")
+    assert [line["event"] for line in lines] == ["start", "resolve", "resolve", "fetch", "score", "fit", "end"]
+    assert lines[-1]["outcome"] == "completed"
+
+
+def test_a_run_in_which_nothing_changed_says_so(ended: dict[str, Ended]):
+    assert ended["good"].again["state"]["type"] == "COMPLETED"
+    assert ended["good"].again["state"]["message"].startswith("nothing changed since run ")
+    assert ended["good"].again["total_run_time"] < ended["good"].run["total_run_time"]
+    assert ended["broken"].again["state"]["type"] == "FAILED"
 
 
 def test_the_runs_to_come_keep_the_interval(ended: dict[str, Ended]):
