@@ -38,6 +38,13 @@ class CatalogueDataset(BaseModel):
         return self.label or self.name
 
     @property
+    def rater(self) -> str:
+        """Who judged, as the catalogue says."""
+        from analysis.preferences.catalogue import entry
+
+        return entry(self.name).rater
+
+    @property
     def outcome_rating(self) -> str | None:
         """The rating of each response that is the outcome; None where none is."""
         from analysis.preferences.catalogue import entry

@@ -15,7 +15,6 @@ from analysis.runs import run_row
 from analysis.study import Study
 
 Row = dict[str, Any]
-UNKNOWN = "unknown"
 STAGES = ("preferences", "likelihood", "regression")
 
 
@@ -129,7 +128,7 @@ def gather(outputs: Outputs, run_id: str) -> Content:
     exclusions: list[Row] = tables.scan("exclusions", [kept / "_exclusions.parquet"]).to_pylist()
     order = [d.key for d in study.datasets]
     exclusions.sort(key=lambda x: (STAGES.index(x["stage"]), order.index(x["dataset"])))
-    raters = {d["dataset"]: d["rater"] for d in run["datasets"]}
+    raters = {d.key: d.rater for d in study.datasets} | {d["dataset"]: d["rater"] for d in run["datasets"]}
     facts = {(c["dataset"], c["base_model"]): c for c in run["cells"]}
     cells = []
     for dataset in study.datasets:
@@ -143,8 +142,7 @@ def gather(outputs: Outputs, run_id: str) -> Content:
             }
             main = [rows[name] for name in MAIN if name in rows]
             status = next((r["status"] for r in main if r["status"] != "ok"), "ok") if rows else "not fitted"
-            rater = raters.get(dataset.key, UNKNOWN)
-            cells.append(Cell(dataset.key, model.key, rater, status, rows, facts.get(key, {})))
+            cells.append(Cell(dataset.key, model.key, raters[dataset.key], status, rows, facts.get(key, {})))
     return Content(
         study=study,
         run=run,

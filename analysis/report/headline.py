@@ -1,7 +1,7 @@
 """The headline: one sentence, numbers first."""
 
 from analysis.report.content import Cell, Content, Planted
-from analysis.report.words import count, fixed, interval, percent, percent_interval
+from analysis.report.words import count, ended, fixed, interval, percent, percent_interval
 
 
 def headline(content: Content) -> str:
@@ -11,7 +11,7 @@ def headline(content: Content) -> str:
     if not cells:
         first = content.cells[0].status
         where = "" if failed == 1 else f" in any of {count(failed, 'cell')}; the first"
-        return f"No estimate{where}: {first}."
+        return ended(f"No estimate{where}: {first}")
     text = _one(cells[0]) if len(cells) == 1 else _many(cells)
     told = [p for p in content.planted if p.slice == "equal_quality"]
     if told:

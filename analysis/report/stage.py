@@ -142,6 +142,7 @@ def _templates() -> jinja2.Environment:
         "seconds": words.seconds,
         "size": words.size,
         "md": words.markdown,
+        "ended": words.ended,
     }
     environment.globals |= {
         "interval": words.interval,

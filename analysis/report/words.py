@@ -73,6 +73,11 @@ def listed(things: Sequence[str]) -> str:
     return " and ".join([*([", ".join(things[:-1])] if len(things) > 1 else []), *things[-1:]])
 
 
+def ended(text: str) -> str:
+    """A sentence with its full stop, unless it ends otherwise."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 def seconds(value: float) -> str:
     """A duration."""
     if value < 90:
