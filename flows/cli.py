@@ -1,6 +1,7 @@
 """The `typicality` command."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +24,29 @@ def command() -> None:
 _outputs = click.option("--outputs", type=click.Path(path_type=Path), default=Path("outputs"), show_default=True)
 
 
+def _narrowed(function: Callable[..., int]) -> Callable[..., int]:
+    """The options that narrow a study, and the output folder's."""
+    for option in (
+        _outputs,
+        click.option("--limit", type=int, metavar="N", help="At most N prompts of each dataset, chosen by hash."),
+        click.option("--base-model", "base_models", multiple=True, metavar="NAME", help="Only this one (repeatable)."),
+        click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset (repeatable)."),
+    ):
+        function = option(function)
+    return function
+
+
 @command.command()
 @click.argument("study")
-@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset (may be repeated).")
-@click.option("--base-model", "base_models", multiple=True, metavar="NAME", help="Only this base model (repeatable).")
-@click.option("--limit", type=int, metavar="N", help="At most N prompts of each dataset, chosen by hash.")
-@_outputs
+@_narrowed
 @click.option("--force", is_flag=True, help="Do everything again but the scoring, whether or not anything changed.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what Prefect and the Hub's clients log, too.")
-def run(
-    study: str,
-    datasets: tuple[str, ...],
-    base_models: tuple[str, ...],
-    limit: int | None,
-    outputs: Path,
-    force: bool,
-    verbose: bool,
-) -> int:
+def run(study: str, outputs: Path, force: bool, verbose: bool, **only: Any) -> int:
     """Run STUDY: a built-in study's name or a TOML file."""
     environment.prepare(verbose)
     from flows.parameters import RunParameters
 
-    parameters = RunParameters(
-        study=study, datasets=datasets, base_models=base_models, limit=limit, outputs=str(outputs), force=force
-    )
+    parameters = RunParameters(study=study, outputs=str(outputs), force=force, **only)
     parameters.resolve()
     _writable(outputs)
     from flows.local import run_here
@@ -63,14 +63,9 @@ def run(
 
 @command.command()
 @click.argument("study")
-@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset (may be repeated).")
-@click.option("--base-model", "base_models", multiple=True, metavar="NAME", help="Only this base model (repeatable).")
-@click.option("--limit", type=int, metavar="N", help="At most N prompts of each dataset, chosen by hash.")
-@_outputs
+@_narrowed
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plan(
-    study: str, datasets: tuple[str, ...], base_models: tuple[str, ...], limit: int | None, outputs: Path, as_json: bool
-) -> int:
+def plan(study: str, outputs: Path, as_json: bool, **only: Any) -> int:
     """Show what a run of STUDY would do, and why, with an estimate of its tokens and time.
 
     Datasets that changed are read to find out; nothing is scored, and the output folder stays as it is.
@@ -80,7 +75,7 @@ def plan(
     from flows.parameters import RunParameters
     from flows.planning import plan_study
 
-    asked = RunParameters(study=study, datasets=datasets, base_models=base_models, limit=limit).resolve()
+    asked = RunParameters(study=study, **only).resolve()
     return DONE if plan_study(asked, Outputs(outputs), as_json) else FAILED
 
 
@@ -198,10 +193,7 @@ def export(study: str, outputs: Path, form: str, output: Path | None) -> int:
 @click.option("--cron", metavar="CRON", help='Minute, hour, day, month, weekday: "0 6 * * 1" is Mondays at six.')
 @click.option("--every", metavar="INTERVAL", help="30m, 6h, 7d: now, and again after so long each time.")
 @click.option("--timezone", metavar="ZONE", help="Of the cron, such as Europe/Berlin; UTC unless given.")
-@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset (may be repeated).")
-@click.option("--base-model", "base_models", multiple=True, metavar="NAME", help="Only this base model (repeatable).")
-@click.option("--limit", type=int, metavar="N", help="At most N prompts of each dataset, chosen by hash.")
-@_outputs
+@_narrowed
 @click.option("--name", metavar="NAME", help="Of the schedule: a study may have several; the study's unless given.")
 def schedule(
     study: str, cron: str | None, every: str | None, timezone: str | None, name: str | None, outputs: Path, **only: Any
