@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from analysis.errors import TypicalityError, one_line
 
 FOLDER = ".damaged"
+TIME = "%Y%m%dT%H%M%S.%fZ"
 SMALL, WHOLE = 262_144, sys.maxsize
 _MAGIC, _MARK = b"PAR1", b"TYPC"
 _TAIL, _SEAL = 8, 12
@@ -217,7 +218,7 @@ def set_aside(root: Path, paths: Sequence[Path], tell: Callable[[str], None], up
 def move_aside(root: Path, path: Path, why: str, tell: Callable[[str], None]) -> None:
     """Move one file into `.damaged`, and tell why and what that costs."""
     relative = path.relative_to(root)
-    target = root / FOLDER / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}" / relative
+    target = root / FOLDER / f"{datetime.now(UTC):{TIME}}" / relative
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, target)

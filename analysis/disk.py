@@ -1,12 +1,10 @@
 """What the tables of an output folder take up on the disk."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from analysis import tables
+from analysis.damage import Unreadable
 from analysis.manifest import table_files
 from analysis.outputs import Outputs
 
@@ -34,12 +32,7 @@ def disk_use(outputs: Outputs) -> list[Use]:
 def _use(name: str, paths: list[Path]) -> Use:
     n_bytes = sum(path.stat().st_size for path in paths)
     try:
-        return Use(name, len(paths), sum(_rows(paths)), n_bytes)
-    except (pa.ArrowException, OSError):
+        return Use(name, len(paths), sum(map(tables.n_rows, paths)), n_bytes)
+    except Unreadable:
         # A file that is torn must not cost a report that needs none of it.
         return Use(name, len(paths), None, n_bytes)
-
-
-def _rows(paths: list[Path]) -> Iterator[int]:
-    for path in paths:
-        yield pq.read_metadata(path).num_rows

@@ -6,26 +6,22 @@ need them again, whichever brought them in. Published tables stay, too; a run re
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from analysis import tables
+from analysis import damage, tables
 from analysis.errors import StudyError, TypicalityError
-from analysis.likelihood.store import score_files
 from analysis.manifest import write_manifest
 from analysis.outputs import Outputs
 from analysis.report.content import latest_run
 
-DAMAGED = ".damaged"
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _AGE = re.compile(r"([0-9]{1,5})([hdw])")
-# Scores come last: what they are of is read from them, of token_logprobs too.
+# Scores come last: what they are of is read from them, of token_logprobs, too.
 _SCORED = ("token_logprobs", "scores")
 _SHARD = re.compile(r"([0-9a-f]{32})-")
 _FACTS = ("base_model", "revision", "dtype")
@@ -40,7 +36,7 @@ class Removal:
     kind
         `run`, `scores`, `token_logprobs` or `damaged`.
     name
-        The run's id, the scoring_id, or the file's path in the folder.
+        The run's id, the scoring_id, or the path of what was set aside at one time.
     why
         Why it may go, in words.
     paths
@@ -88,7 +84,8 @@ def plan(outputs: Outputs, older_than: timedelta, now: datetime, studies: Sequen
 
     A run may go if it ended more than `older_than` ago, unless its tables are the published ones of its study, its
     report is the one that `latest` points to, or it is the study's newest run or the newest that did not fail. Scores
-    may go if they are as old and used by no run that stays; so may what was set aside as damaged.
+    may go if the newest of them are as old and no run that stays uses them; so may what was set aside as damaged as
+    long ago. Nothing that a link leads to goes: it may lie outside the folder.
 
     Parameters
     ----------
@@ -100,15 +97,16 @@ def plan(outputs: Outputs, older_than: timedelta, now: datetime, studies: Sequen
     Raises
     ------
     StudyError
-        If there is no such folder or study, or a run in it cannot be read.
+        If there is no such folder or study, a run in it cannot be read, or that of a study's tables is not recorded.
     """
     runs = [_run(path) for path in tables.files("runs", outputs.root)]
-    _check(outputs, {run.study for run in runs}, studies)
+    known = {run.study for run in runs}
+    _check(outputs, known, studies)
 
     def old(moment: datetime) -> bool:
         return now - moment > older_than
 
-    kept = {run_id for study in {run.study for run in runs} for run_id in _kept(outputs, study, runs)}
+    kept = _published(outputs, runs) | {run_id for study in known for run_id in _kept(outputs, study, runs)}
     going = [r for r in runs if r.run_id not in kept and old(r.ended) and (not studies or r.study in studies)]
     staying = [run for run in runs if run not in going]
     asked = frozenset[str]().union(*(run.scorings for run in going)) if studies else None
@@ -116,7 +114,8 @@ def plan(outputs: Outputs, older_than: timedelta, now: datetime, studies: Sequen
     # scores go before the runs that used them, and of a run its row goes last. What is left meanwhile can be read: a
     # run without its scores or its report is one that nothing published comes from.
     found = [*_scores(outputs, staying, asked, old), *(_whole_run(outputs, run) for run in going)]
-    return found if studies else [*found, *_damaged(outputs, old)]
+    found += [] if studies else _damaged(outputs, old)
+    return [one for one in found if one.paths]
 
 
 def remove(outputs: Outputs, removals: Sequence[Removal]) -> None:
@@ -154,13 +153,10 @@ def _check(outputs: Outputs, known: set[str], studies: Sequence[str]) -> None:
 def _read(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     """A small file's rows, with those of the columns that it has: an earlier version may have written it."""
     try:
-        with pq.ParquetFile(path) as file:
+        with tables.opened(path) as file:
             rows: list[dict[str, Any]] = file.read([c for c in columns if c in file.schema_arrow.names]).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise StudyError(
-            f"{path} cannot be read, so nothing was removed: which files it needs is not known; move it out of the "
-            "folder, then clean again"
-        ) from error
+    except damage.Unreadable as error:
+        raise StudyError(f"nothing was removed, because which files are needed cannot be told: {error}") from error
     return rows
 
 
@@ -175,13 +171,24 @@ def _run(path: Path) -> _Run:
     return _Run(path.stem, row["study"], row["started"], row["ended"], scorings, references)
 
 
+def _published(outputs: Outputs, runs: Sequence[_Run]) -> set[str]:
+    """The runs whose tables are those of their studies."""
+    known, found = {run.run_id for run in runs}, set()
+    for path in tables.files("estimates", outputs.root):
+        for run_id in {row["run_id"] for row in _read(path, ["run_id"])}:
+            if run_id not in known:
+                raise StudyError(
+                    f"nothing was removed, because which scores {path} rests on cannot be told: its run {run_id} is "
+                    f"not recorded; run study {path.stem} again, or move that file out of the folder"
+                )
+            found.add(run_id)
+    return found
+
+
 def _kept(outputs: Outputs, study: str, runs: Sequence[_Run]) -> Iterator[str]:
-    """The runs of a study that stay at any age."""
+    """The runs of a study that stay at any age, beside the published one."""
     yield max((run for run in runs if run.study == study), key=lambda run: (run.started, run.run_id)).run_id
     yield latest_run(outputs, study)
-    published = outputs.study_table("estimates", study)
-    if published.is_file():
-        yield from {row["run_id"] for row in _read(published, ["run_id"])}
     pointer = outputs.report(study, "latest")
     if pointer.is_symlink():
         yield pointer.readlink().name
@@ -190,36 +197,41 @@ def _kept(outputs: Outputs, study: str, runs: Sequence[_Run]) -> Iterator[str]:
 def _scores(
     outputs: Outputs, staying: Sequence[_Run], asked: frozenset[str] | None, old: Callable[[datetime], bool]
 ) -> Iterator[Removal]:
-    """Old files of scores that no run left uses; `asked` names the scorings to look at, None is all."""
+    """Old scores that no run left uses; `asked` names the scorings to look at, None is all."""
     used = frozenset[str]().union(*(run.scorings for run in staying))
     references = frozenset[str]().union(*(run.references for run in staying))
+    for scoring_id, shards in _shards(outputs).items():
+        # As a whole: a run that was killed may have added to what an earlier one left.
+        last = max(_changed(path) for paths in shards.values() for path in paths)
+        if scoring_id in used or not old(last) or (asked is not None and scoring_id not in asked):
+            continue
+        facts = _facts(shards.get("scores", ()))
+        if references and (not facts or (facts["dtype"] == "float32" and facts["revision"] in references)):
+            continue
+        under = f"under {facts['base_model']} in {facts['dtype']}; " if facts else ""
+        for name, paths in shards.items():
+            why = f"{under}no run left uses them, last written {last:%Y-%m-%d}"
+            yield _removal(outputs, name, scoring_id, why, paths)
+
+
+def _shards(outputs: Outputs) -> Mapping[str, Mapping[str, Sequence[Path]]]:
+    """The files of every scoring, by table."""
+    found: dict[str, dict[str, list[Path]]] = {}
     for name in _SCORED:
-        shards: dict[str, list[Path]] = {}
         for path in tables.files(name, outputs.root):
             # What is not named as scores are was put there by someone else.
-            if (shard := _SHARD.match(path.name)) and old(_changed(path)):
-                shards.setdefault(shard[1], []).append(path)
-        for scoring_id, paths in shards.items():
-            if scoring_id in used or (asked is not None and scoring_id not in asked):
-                continue
-            facts = _facts(score_files(outputs, scoring_id))
-            if references and (not facts or (facts["dtype"] == "float32" and facts["revision"] in references)):
-                continue
-            under = f"under {facts['base_model']} in {facts['dtype']}; " if facts else ""
-            last = max(_changed(path) for path in paths)
-            yield _removal(name, scoring_id, f"{under}no run left uses them, last written {last:%Y-%m-%d}", paths)
+            if shard := _SHARD.match(path.name):
+                found.setdefault(shard[1], {}).setdefault(name, []).append(path)
+    return found
 
 
 def _facts(paths: Sequence[Path]) -> dict[str, Any]:
     """What a scoring is of, from the first row that can be read; empty where none can."""
     for path in paths:
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=1, columns=list(_FACTS)):
-                    row: dict[str, Any] = batch.to_pylist()[0]
-                    return row
-        except (pa.ArrowException, OSError):
-            continue
+        with suppress(damage.Unreadable), tables.opened(path) as file:
+            for batch in file.iter_batches(batch_size=1, columns=list(_FACTS)):
+                row: dict[str, Any] = batch.to_pylist()[0]
+                return row
     return {}
 
 
@@ -227,21 +239,29 @@ def _whole_run(outputs: Outputs, run: _Run) -> Removal:
     row = outputs.run_row(run.run_id)
     # The reports are looked for, so that no name in a table leads out of their folder.
     reports = [folder / run.run_id for folder in sorted((outputs.root / "reports").glob("*"))]
-    paths = [*(path for path in reports if path.is_dir()), row.with_suffix(""), row]
-    return _removal("run", run.run_id, f"of {run.study}, ended {run.ended:%Y-%m-%d}; later runs supersede it", paths)
+    why = f"of {run.study}, ended {run.ended:%Y-%m-%d}; later runs supersede it"
+    return _removal(outputs, "run", run.run_id, why, [*reports, row.with_suffix(""), row])
 
 
 def _damaged(outputs: Outputs, old: Callable[[datetime], bool]) -> Iterator[Removal]:
-    for path in sorted((outputs.root / DAMAGED).rglob("*")):
-        if path.is_file() and old(_changed(path)):
-            name = path.relative_to(outputs.root).as_posix()
-            yield _removal("damaged", name, f"set aside as damaged, last written {_changed(path):%Y-%m-%d}", [path])
+    for folder in sorted((outputs.root / damage.FOLDER).glob("*")):
+        # A file that is set aside keeps its time of change: only the folder's name tells since when it has been here.
+        with suppress(ValueError):
+            moment = datetime.strptime(folder.name, damage.TIME).replace(tzinfo=UTC)
+            if old(moment):
+                name = folder.relative_to(outputs.root).as_posix()
+                yield _removal(outputs, "damaged", name, f"set aside as damaged {moment:%Y-%m-%d}", [folder])
 
 
-def _removal(kind: str, name: str, why: str, paths: Sequence[Path]) -> Removal:
-    there = [path for path in paths if path.exists()]
+def _removal(outputs: Outputs, kind: str, name: str, why: str, paths: Sequence[Path]) -> Removal:
+    there = [path for path in paths if path.exists() and _is_own(outputs, path)]
     files = [file for path in there for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
-    return Removal(kind, name, why, tuple(there), len(files), sum(file.stat().st_size for file in files))
+    return Removal(kind, name, why, tuple(there), len(files), sum(file.lstat().st_size for file in files))
+
+
+def _is_own(outputs: Outputs, path: Path) -> bool:
+    """Whether no link leads to a path from its output folder."""
+    return path.resolve() == outputs.root.resolve() / path.relative_to(outputs.root)
 
 
 def _changed(path: Path) -> datetime:
