@@ -1,0 +1,1 @@
+"""Estimates and generations → forecasts and diversity."""
