@@ -19,7 +19,7 @@ Row = dict[str, Any]
 Line = tuple[str, ...]
 TYPICALITY, QUALITY, BOTH = "typicality", "quality", "both"
 COLUMNS: Line = ("Dataset", "Base model", "Measure", "α from", "α", "Length", "γ", "70 : 30 becomes")
-COLUMNS += ("Candidates", "Effective number", "Share of the mode, %")
+COLUMNS += ("Effective number", "Share of the mode, %")
 _BETA = number(HEADLINE_BETA, 1)
 _REGIMES = dict(
     zip(
@@ -212,8 +212,8 @@ def _candidates(top: Top) -> Iterator[str]:
         return
     row = left[TYPICALITY]
     yield (
-        f"On {count(int(row['n_prompts']), 'prompt')} with three or more candidates ({number(row['n_candidates'], 3)} on "
-        f"average), rewarding typicality alone leaves an effective number of {_effective(row)}: the mode holds "
+        f"On {count(int(row['n_prompts']), 'prompt')} with three or more candidates ({number(row['n_candidates'], 2)} "
+        f"on average), rewarding typicality alone leaves an effective number of {_effective(row)}: the mode holds "
         f"{percent(row['mode_share'], 0)} % ({percent_interval(row['mode_share_low'], row['mode_share_high'], 0)} %)."
     )
     if BOTH in left:
@@ -229,24 +229,21 @@ def _again(top: Top) -> Iterator[str]:
     for regime, name in _REGIMES.items():
         paths = [top.path(regime, end) for end in ("", "_low", "_high")]
         if paths[0][0]:
-            half = _span([half_life(effective) for effective, _ in paths])
-            held = _span([until_mode(modes) for _, modes in paths])
+            half = _when("by", [half_life(effective) for effective, _ in paths])
+            held = _when("from", [until_mode(modes) for _, modes in paths])
             yield (
-                f"{name[0].upper()}{name[1:]}: half of the diversity that can be lost is gone by generation {half}; the "
-                f"mode holds 95 %, averaged over prompts, from generation {held}."
+                f"{name[0].upper()}{name[1:]}: half of the diversity that can be lost is gone {half}; the mode holds "
+                f"95 %, averaged over prompts, {held}."
             )
 
 
-def _span(generations: Sequence[int | None]) -> str:
-    """A generation with those at the ends of α's interval, where they differ."""
-    value, *others = generations
+def _when(word: str, generations: Sequence[int | None]) -> str:
+    """A generation, with those at the ends of α's interval where they differ."""
     # One that is not reached comes after all others.
-    low, *_, high = sorted((value, *others), key=lambda t: GENERATIONS + 1 if t is None else t)
-    return _told_generation(value) + (f" ({_told_generation(low)} to {_told_generation(high)})" if low != high else "")
-
-
-def _told_generation(generation: int | None) -> str:
-    return f"{generation}" if generation is not None else f"{GENERATIONS + 1} or later"
+    low, *_, high = sorted(generations, key=lambda t: GENERATIONS + 1 if t is None else t)
+    never = f"not within {GENERATIONS} generations"
+    value = never if generations[0] is None else f"{word} generation {generations[0]}"
+    return value + (f" ({low} to {never if high is None else high})" if low != high else "")
 
 
 def _split(share: float) -> str:
@@ -266,8 +263,7 @@ def _line(row: Row, once: Sequence[Row]) -> Line:
         _length(row) or "—",
         f"{fixed(gamma)} ({interval(row['gamma_low'], row['gamma_high'])})" if is_number(gamma) else "—",
         _split(shares(EXAMPLE[0], Regime(gamma), 1)[1]) if is_number(gamma) else "—",
-        number(left["n_candidates"], 2) if known else "—",
-        _effective(left) if known else "—",
+        f"{_effective(left)} of {number(left['n_candidates'], 2)}" if known else "—",
         _mode(left) if known else "—",
     )
 
