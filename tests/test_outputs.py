@@ -229,7 +229,7 @@ def test_what_a_dead_run_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".work" / "stray").write_text("x", encoding="utf-8")
     with outputs.lock("second"):
         assert not outputs.work("dead").exists()
-    assert lengths(outputs) == [0, 0, 0, 0]
+    assert set(lengths(outputs)) == {0}
 
 
 def test_latest_points_to_the_newest_report(tmp_path: Path) -> None:
