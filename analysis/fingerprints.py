@@ -24,7 +24,7 @@ Parts = dict[str, str]
 REVISION, BASE_MODEL = "revision", "base model"
 _SHARED = ("ids.py", "schemas.py")
 _READING = (*_SHARED, "preferences", "hub.py")
-_FITTING = (*_SHARED, "regression", "likelihood/measures.py", "preferences/features.py")
+_FITTING = (*_SHARED, "regression", "collapse", "likelihood/measures.py", "preferences/features.py")
 _REPORTING = (*_SHARED, "report", "runs.py")
 _SOURCES = ("*.py", "*.j2")
 _FITTED_WITH = ("numpy", "scipy", "statsmodels")
@@ -84,7 +84,7 @@ def scoring(spec: BaseModelSpec, study: Study, origin: Origin, comparisons: str)
 
 
 def fitting(outcome: str | None, study: Study, scored: Parts) -> Parts:
-    """What decides the estimates of a cell.
+    """What decides the estimates and forecasts of a cell.
 
     Parameters
     ----------

@@ -304,6 +304,57 @@ EXCLUSIONS = Table(
     ),
 )
 
+FORECASTS = Table(
+    "forecasts",
+    "what training on a cell's labels would do, by the closed form, for one α, β and generation",
+    (
+        _STUDY,
+        _DATASET,
+        _MODEL,
+        _MEASURE,
+        Column("specification", TEXT, "where α comes from: bt, or the top rung of the ladder that has a number"),
+        Column("slice", TEXT, "the comparisons that α was fitted to: all or equal_quality"),
+        _optional(
+            "candidates",
+            TEXT,
+            "null: γ by its formula; else the exact tilt of each prompt's measured candidates, by what is rewarded: "
+            "typicality (w ∝ exp(α m / β)), quality (w ∝ exp(q / β), q the fitted effect of the ratings in the same "
+            "specification) or both (w ∝ exp((q + α m) / β))",
+        ),
+        Column("status", TEXT, "ok, or the reason why there is no number"),
+        _optional("alpha", REAL, "α as estimated", "log-odds per unit"),
+        _optional("alpha_low", REAL, "lower end of its 95 % interval", "log-odds per unit"),
+        _optional("alpha_high", REAL, "upper end of its 95 % interval", "log-odds per unit"),
+        Column("unit", TEXT, "unit of the measure, which α is per"),
+        Column("beta", REAL, "β: weight of the KL penalty against the base model", "log-odds per nat"),
+        Column("formula", TEXT, "how γ follows from α, β and the length"),
+        _optional("tokens", REAL, "median length of the cell's responses, where γ's formula takes it", "tokens"),
+        _optional("bytes", REAL, "the same in UTF-8 bytes", "bytes"),
+        Column(
+            "generation",
+            COUNT,
+            "1: the base model is trained once; t: the model of generation t − 1 takes the base model's place, in the "
+            "penalty and in what the raters find typical",
+        ),
+        Column("fresh_share", REAL, "share of data of generation 0 in what the next generation learns from", "share"),
+        Column("entropy_bonus", REAL, "weight of the entropy in the objective, over β"),
+        _optional("gamma", REAL, "γ: π ∝ π_ref^γ where quality is equal; γ^t after t generations"),
+        _optional("gamma_low", REAL, "γ at the lower end of α's interval; 0 where it would be below"),
+        _optional("gamma_high", REAL, "γ at the upper end"),
+        _optional("n_prompts", COUNT, "prompts with three or more candidates", "prompts"),
+        _optional("n_candidates", REAL, "mean number of candidates of a prompt: what is effective without training"),
+        _optional("entropy", REAL, "mean over prompts of the entropy H of the candidates' weights", "nats"),
+        _optional("effective_number", REAL, "mean over prompts of exp(H)", "responses"),
+        _optional("effective_number_low", REAL, "the least of it over α's 95 % interval", "responses"),
+        _optional("effective_number_high", REAL, "the greatest", "responses"),
+        _optional("effective_number_p10", REAL, "exp(H) that a tenth of the prompts stay below", "responses"),
+        _optional("effective_number_p90", REAL, "exp(H) that nine tenths of the prompts stay below", "responses"),
+        _optional("mode_share", REAL, "mean over prompts of the largest weight", "share"),
+        _optional("mode_share_low", REAL, "the least of it over α's 95 % interval", "share"),
+        _optional("mode_share_high", REAL, "the greatest", "share"),
+    ),
+)
+
 RUNS = Table(
     "runs",
     "one run",
@@ -419,5 +470,8 @@ RUNS = Table(
 
 TABLES = {
     t.name: t
-    for t in (RESPONSES, FEATURES, SCORES, TOKEN_LOGPROBS, COMPARISONS, DIFFERENCES, ESTIMATES, EXCLUSIONS, RUNS)
+    for t in (
+        *(RESPONSES, FEATURES, SCORES, TOKEN_LOGPROBS, COMPARISONS, DIFFERENCES, ESTIMATES, FORECASTS),
+        *(EXCLUSIONS, RUNS),
+    )
 }

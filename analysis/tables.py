@@ -266,7 +266,8 @@ def read(
     Parameters
     ----------
     name
-        `responses`, `features`, `scores`, `comparisons`, `differences`, `estimates`, `exclusions` or `runs`.
+        `responses`, `features`, `scores`, `comparisons`, `differences`, `estimates`, `forecasts`, `exclusions` or
+        `runs`.
     outputs
         The output folder.
     study

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from analysis import fingerprints, runs, tables
+from analysis.collapse import stage as collapse
 from analysis.decisions import DatasetSpec, Decision, Decisions
 from analysis.dictionary import data_card
 from analysis.earlier import FETCH, FIT, REPORT, SCORE, Earlier, responses_of, stored
@@ -178,9 +179,9 @@ class Refresh:
         step = Step(FIT, dataset.key, spec.key)
 
         def do(tick: Ticker) -> int:
-            return estimate(
-                dataset.key, spec.key, found.scoring_id, self.study, self.run.run_id, self.outputs, self.work
-            )
+            n = estimate(dataset.key, spec.key, found.scoring_id, self.study, self.run.run_id, self.outputs, self.work)
+            collapse.forecast(dataset.key, spec.key, found.scoring_id, self.study, self.outputs, self.work)
+            return n
 
         def keep(tick: Ticker) -> int:
             return self.earlier.keep_fitted(dataset.key, spec.key, self.run.run_id, self.work)
@@ -232,12 +233,13 @@ class Refresh:
         return guarded
 
     def _gap(self, dataset: str, base_model: str) -> None:
-        """Leave rows in `estimates` that say why the cell has no numbers."""
+        """Leave rows in `estimates` and `forecasts` that say why the cell has no numbers."""
         reason = next(
             s.status for s in self.run.failures if s.dataset in ("", dataset) and s.base_model in ("", base_model)
         )
         rows = failed_rows(self.study, self.run.run_id, dataset, base_model, reason)
         tables.write(self.work / "estimates" / f"{cell_name(dataset, base_model)}.parquet", "estimates", rows)
+        collapse.failed(self.study, dataset, base_model, reason, self.work)
 
     def publish(self) -> Outcome:
         """Make the run's tables those of the study, and its report."""

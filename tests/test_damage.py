@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import damage, runs, tables
+from analysis.collapse.stage import forecast
 from analysis.damage import Unreadable
 from analysis.errors import TypicalityError
 from analysis.likelihood import scoring
@@ -315,7 +316,7 @@ def test_a_file_that_was_made_anew_stays(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="module")
 def study(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    more = 'token_logprobs = true\nspecifications = ["rate"]'
+    more = 'token_logprobs = true\nspecifications = ["rate", "bt"]'
     path = write_study(tmp_path_factory.mktemp("study"), tiny, more=more)
     text = re.sub(r"measures = .*", 'measures = ["mean_logprob"]', path.read_text(encoding="utf-8"))
     path.write_text(text, encoding="utf-8")
@@ -334,6 +335,7 @@ def run(study: Study, outputs: Outputs, tell: Callable[[str], None] = never) -> 
                 scored = score(model, dataset.key, study, outputs, work)
                 made.scored[dataset.key, model.key] = scored
                 estimate(dataset.key, model.key, scored.scoring_id, study, made.run_id, outputs, work)
+                forecast(dataset.key, model.key, scored.scoring_id, study, outputs, work)
                 made.estimated.add((dataset.key, model.key))
             except TypicalityError as error:
                 failures.append(str(error))

@@ -24,6 +24,7 @@ from analysis.preferences.features import VERSION
 from analysis.regression.inference import Array, Codes
 
 Mask = npt.NDArray[np.bool_]
+LENGTHS = ("n_tokens", "n_bytes")
 _COUNTS = ("n_headers", "n_list_items", "n_bold", "n_code_blocks", "n_links", "n_emoji")
 
 
@@ -40,7 +41,7 @@ class Cell:
     turn
         (n,) 1 where a and b stand as in the table, else −1.
     values
-        (m,) values of the responses: the measures, and the covariates known of a text.
+        (m,) values of the responses: the measures, their lengths, and the covariates known of a text.
     quality
         (n,) ratings of a and of b, after turning, by name; NaN where they are missing.
     """
@@ -181,6 +182,7 @@ def _measured(
     found = {name: _aligned(both[True], name, ids) for name in ("sum_logprob", "n_tokens", "n_bytes")}
     found["sum_logprob_unconditional"] = _aligned(both[False], "sum_logprob", ids)
     made: dict[str, Array] = {name: MEASURES[name].compute(found) for name in measures}
+    made |= {name: found[name] for name in LENGTHS}
     if fluency:
         made["fluency"] = found["sum_logprob_unconditional"] / found["n_tokens"]
     return made

@@ -1,11 +1,14 @@
 """The answer first: what the estimates say of each dataset, in plain words with numbers."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import pandas as pd
 
 from analysis.likelihood.measures import MEASURES
 from analysis.report.content import Content
+from analysis.report.forecast import records, sentence
 from analysis.report.verdicts import RUNGS, Verdict, verdict
 from analysis.report.words import fixed, is_number, listed, number, percent, percent_interval
 
@@ -22,10 +25,12 @@ class Answer:
     sentences: tuple[str, ...]
 
 
-def answers(content: Content) -> list[Answer]:
-    """An answer for every cell."""
-    unit = MEASURES[content.measure].unit
-    return [answer(c.dataset, c.base_model, c.rows, content.study.margin, unit) for c in content.cells]
+def answers(content: Content, forecasts: pd.DataFrame) -> list[Answer]:
+    """An answer for every cell, with a sentence on what training would do where the rows of `forecasts` say it."""
+    unit, rows = MEASURES[content.measure].unit, records(forecasts)
+    made = [answer(c.dataset, c.base_model, c.rows, content.study.margin, unit) for c in content.cells]
+    told = [sentence(rows, a.dataset, a.base_model, content.measure) for a in made]
+    return [replace(a, sentences=(*a.sentences, *([s] if s else []))) for a, s in zip(made, told, strict=True)]
 
 
 def answer(dataset: str, base_model: str, rows: Mapping[str, Row], margin: float, unit: str) -> Answer:

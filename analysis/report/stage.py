@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow.dataset as ds
 
 from analysis import tables
+from analysis.collapse.forecasts import HEADLINE_BETA
+from analysis.collapse.generations import EXAMPLE
 from analysis.disk import disk_use
 from analysis.errors import TypicalityError
 from analysis.likelihood.measures import MEASURES
@@ -24,6 +26,7 @@ from analysis.report.caveats import caveats
 from analysis.report.changes import changes, previous_run
 from analysis.report.content import Content, Row, gather
 from analysis.report.examples import examples
+from analysis.report.forecast import chapter, units
 from analysis.report.headline import headline
 from analysis.report.pictures import forest, pictures
 from analysis.report.told import Told, told
@@ -52,7 +55,8 @@ def report(outputs: Outputs, run_id: str) -> Report:
     study = content.study.name
     folder = outputs.report(study, run_id)
     values = _values(content, outputs)
-    for picture in (values["forest"], *values["pictures"]):
+    forecast = values["forecast"].pictures if values["forecast"] else ()
+    for picture in (values["forest"], *values["pictures"], *forecast):
         if picture is not None:
             write_text(folder / f"{picture.name}.svg", picture.image)
     for name in ("index.html", "report.md"):
@@ -74,10 +78,11 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
     """What the templates are given."""
     run_id, study, measure = content.run["run_id"], content.study, content.measure
     estimates = content.table.to_pandas()
-    given = answers(content)
+    current = content.is_published(outputs)
+    forecasts = _forecasts(study.name, outputs) if current else _no_rows("forecasts")
+    given = answers(content, forecasts)
     raters = {c.dataset: c.rater for c in content.cells}
     scored = [(c.dataset, c.base_model, c.facts["scoring_id"]) for c in content.cells if c.facts]
-    current = content.is_published(outputs)
     return {
         "content": content,
         "headline": headline(content),
@@ -85,7 +90,13 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         "cells": list(zip(content.cells, given, strict=True)),
         "changes": _changed(outputs, study.name, run_id),
         "forest": forest(estimates, measure),
-        "pictures": list(pictures(estimates, _differences(content, outputs) if current else _no_rows(), measure)),
+        "pictures": list(
+            pictures(estimates, _differences(content, outputs) if current else _no_rows("differences"), measure)
+        ),
+        "forecast": chapter(forecasts, measure),
+        "headline_beta": words.number(HEADLINE_BETA, 1),
+        "example_gamma": EXAMPLE[1],
+        "sharpenings": units(study.measures),
         "examples": examples(outputs, study.name, scored, measure) if current else [],
         "caveats": caveats(content),
         "measures": {name: MEASURES[name] for name in study.measures},
@@ -120,8 +131,15 @@ def _differences(content: Content, outputs: Outputs) -> pd.DataFrame:
     return frame
 
 
-def _no_rows() -> pd.DataFrame:
-    frame: pd.DataFrame = tables.table("differences").schema.empty_table().to_pandas()
+def _forecasts(study: str, outputs: Outputs) -> pd.DataFrame:
+    """The study's forecasts; none where its tables were made before there were any."""
+    path = outputs.study_table("forecasts", study)
+    frame: pd.DataFrame = tables.scan("forecasts", [path] if path.is_file() else []).to_pandas()
+    return frame
+
+
+def _no_rows(name: str) -> pd.DataFrame:
+    frame: pd.DataFrame = tables.table(name).schema.empty_table().to_pandas()
     return frame
 
 

@@ -8,7 +8,17 @@ import pytest
 
 from tests.runs import GRADED, HOSTILE, PAIRS, Finished, pair_rows, run_command, write_rows, write_study
 
-TABLES = ("responses", "features", "scores", "comparisons", "differences", "estimates", "exclusions", "runs")
+TABLES = (
+    "responses",
+    "features",
+    "scores",
+    "comparisons",
+    "differences",
+    "estimates",
+    "forecasts",
+    "exclusions",
+    "runs",
+)
 
 
 def one_sentence(text: str) -> bool:

@@ -59,6 +59,7 @@ def test_both_say_the_same(page: Page, folder):
     for section in (
         "The answer",
         "Every cell",
+        "What training on it would do",
         "Placebos and rivals",
         "All estimates",
         "Coverage and exclusions",
@@ -68,7 +69,8 @@ def test_both_say_the_same(page: Page, folder):
     ):
         assert section in page.text
         assert section in markdown
-    for name in ("forest", "ladder", "dose-response", "distribution", "specification-curve", "placebos"):
+    drawn = ("forest", "ladder", "dose-response", "distribution", "specification-curve", "placebos")
+    for name in (*drawn, "forecast-beta", "forecast-generations"):
         assert f"]({name}.svg)" in markdown
         image = (folder / f"{name}.svg").read_text(encoding="utf-8")
         assert image.startswith("<svg ") and 'role="img"' in image and image in page.source

@@ -3,9 +3,20 @@
 from analysis.report.figures.curve import specification_curve
 from analysis.report.figures.distribution import distribution
 from analysis.report.figures.dose import dose_response
+from analysis.report.figures.forecast import generations, narrowing
 from analysis.report.figures.forest import forest
 from analysis.report.figures.ladder import ladder
 from analysis.report.figures.markup import svg
 from analysis.report.figures.placebos import placebos
 
-__all__ = ["distribution", "dose_response", "forest", "ladder", "placebos", "specification_curve", "svg"]
+__all__ = [
+    "distribution",
+    "dose_response",
+    "forest",
+    "generations",
+    "ladder",
+    "narrowing",
+    "placebos",
+    "specification_curve",
+    "svg",
+]
