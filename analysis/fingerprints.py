@@ -22,7 +22,7 @@ from analysis.study import BaseModelSpec, Study
 Parts = dict[str, str]
 
 REVISION, BASE_MODEL = "revision", "base model"
-_SHARED = ("ids.py", "schemas.py")
+_SHARED = ("ids.py", "schemas")
 _READING = (*_SHARED, "preferences", "hub.py")
 _FITTING = (*_SHARED, "regression", "collapse", "likelihood/measures.py", "preferences/features.py")
 _REPORTING = (*_SHARED, "report", "runs.py")

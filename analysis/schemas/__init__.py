@@ -1,0 +1,21 @@
+"""Every table declared as data: its columns, their Arrow types, units and meanings.
+
+`outputs/README.md`, the Arrow schemas on disk and the report's column notes are all made from these declarations.
+"""
+
+from analysis.schemas.collapse import FORECASTS
+from analysis.schemas.columns import SCHEMA_VERSION, Column, Table
+from analysis.schemas.estimates import ESTIMATES
+from analysis.schemas.judgements import COMPARISONS, DIFFERENCES, EXCLUSIONS
+from analysis.schemas.runs import RUNS
+from analysis.schemas.texts import FEATURES, RESPONSES, SCORES, TOKEN_LOGPROBS
+
+__all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Table"]
+
+TABLES = {
+    t.name: t
+    for t in (
+        *(RESPONSES, FEATURES, SCORES, TOKEN_LOGPROBS, COMPARISONS, DIFFERENCES, ESTIMATES, FORECASTS),
+        *(EXCLUSIONS, RUNS),
+    )
+}

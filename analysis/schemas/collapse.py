@@ -1,0 +1,65 @@
+"""Tables of what training on the labels would do."""
+
+from analysis.schemas.columns import (
+    COUNT,
+    DATASET,
+    MEASURE,
+    MODEL,
+    REAL,
+    STUDY,
+    TEXT,
+    Column,
+    Table,
+    optional,
+)
+
+FORECASTS = Table(
+    "forecasts",
+    "what training on a cell's labels would do, by the closed form, for one α, β and generation",
+    (
+        STUDY,
+        DATASET,
+        MODEL,
+        MEASURE,
+        Column("specification", TEXT, "where α comes from: bt, or the top rung of the ladder that has a number"),
+        Column("slice", TEXT, "the comparisons that α was fitted to: all or equal_quality"),
+        optional(
+            "candidates",
+            TEXT,
+            "null: γ by its formula; else the exact tilt of each prompt's measured candidates, by what is rewarded: "
+            "typicality (w ∝ exp(α m / β)), quality (w ∝ exp(q / β), q the fitted effect of the ratings in the same "
+            "specification) or both (w ∝ exp((q + α m) / β))",
+        ),
+        Column("status", TEXT, "ok, or the reason why there is no number"),
+        optional("alpha", REAL, "α as estimated", "log-odds per unit"),
+        optional("alpha_low", REAL, "lower end of its 95 % interval", "log-odds per unit"),
+        optional("alpha_high", REAL, "upper end of its 95 % interval", "log-odds per unit"),
+        Column("unit", TEXT, "unit of the measure, which α is per"),
+        Column("beta", REAL, "β: weight of the KL penalty against the base model", "log-odds per nat"),
+        Column("formula", TEXT, "how γ follows from α, β and the length"),
+        optional("tokens", REAL, "median length of the cell's responses, where γ's formula takes it", "tokens"),
+        optional("bytes", REAL, "the same in UTF-8 bytes", "bytes"),
+        Column(
+            "generation",
+            COUNT,
+            "1: the base model is trained once; t: the model of generation t − 1 takes the base model's place, in the "
+            "penalty and in what the raters find typical",
+        ),
+        Column("fresh_share", REAL, "share of data of generation 0 in what the next generation learns from", "share"),
+        Column("entropy_bonus", REAL, "weight of the entropy in the objective, over β"),
+        optional("gamma", REAL, "γ: π ∝ π_ref^γ where quality is equal; γ^t after t generations"),
+        optional("gamma_low", REAL, "γ at the lower end of α's interval; 0 where it would be below"),
+        optional("gamma_high", REAL, "γ at the upper end"),
+        optional("n_prompts", COUNT, "prompts with three or more candidates", "prompts"),
+        optional("n_candidates", REAL, "mean number of candidates of a prompt: what is effective without training"),
+        optional("entropy", REAL, "mean over prompts of the entropy H of the candidates' weights", "nats"),
+        optional("effective_number", REAL, "mean over prompts of exp(H)", "responses"),
+        optional("effective_number_low", REAL, "the least of it over α's 95 % interval", "responses"),
+        optional("effective_number_high", REAL, "the greatest", "responses"),
+        optional("effective_number_p10", REAL, "exp(H) that a tenth of the prompts stay below", "responses"),
+        optional("effective_number_p90", REAL, "exp(H) that nine tenths of the prompts stay below", "responses"),
+        optional("mode_share", REAL, "mean over prompts of the largest weight", "share"),
+        optional("mode_share_low", REAL, "the least of it over α's 95 % interval", "share"),
+        optional("mode_share_high", REAL, "the greatest", "share"),
+    ),
+)
