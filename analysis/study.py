@@ -3,13 +3,12 @@
 Everything wrong with a study is found before anything starts, and said in one sentence that names the key.
 """
 
-import difflib
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from analysis.definitions import absolute, looks_like_folder, read_toml, sentence
 from analysis.errors import StudyError
 from analysis.likelihood.measures import MEASURES
 from analysis.likelihood.templates import check_template
@@ -17,6 +16,8 @@ from analysis.preferences.spec import CatalogueDataset, DatasetSpec, OwnDataset,
 from analysis.regression.specifications import DEFAULT, SPECIFICATIONS
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"
+# What pydantic says of the kind of an entry is no key of the file.
+_SILENT = ("catalogue", "own")
 
 
 class BaseModelSpec(BaseModel):
@@ -149,17 +150,7 @@ def load(path: Path) -> Study:
     StudyError
         If the file cannot be read or anything in it is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise StudyError(f"cannot read the study file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise StudyError(f"the study file {path} is not UTF-8 text: save it as UTF-8") from error
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"the study file {path} is not valid TOML: {error}") from error
-    return parse(values, path.parent, str(path))
+    return parse(read_toml(path), path.parent, str(path))
 
 
 def parse(values: dict[str, Any], folder: Path, name: str = "the study") -> Study:
@@ -173,7 +164,7 @@ def parse(values: dict[str, Any], folder: Path, name: str = "the study") -> Stud
     try:
         study = Study.model_validate(_resolved(values, folder))
     except ValidationError as error:
-        raise StudyError(f"{name}: {_sentence(error, values)}") from error
+        raise StudyError(f"{name}: {sentence(error, values, _keys, _SILENT)}") from error
     for dataset in study.datasets:
         if isinstance(dataset, OwnDataset) and dataset.path and not Path(dataset.path).is_file():
             raise StudyError(f"{name}: dataset {dataset.key!r}: there is no file {dataset.path}")
@@ -189,56 +180,20 @@ def _resolved(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The values with relative paths made absolute."""
     out = dict(values)
 
-    def absolute(entry: Any, key: str, is_path: bool) -> Any:
+    def resolved(entry: Any, key: str, is_path: bool) -> Any:
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not is_path:
             return entry
-        return {**entry, key: _absolute(entry[key], folder)}
+        return {**entry, key: absolute(entry[key], folder)}
 
     for entry_key, key in (("datasets", "path"), ("base_models", "name")):
         entries = out.get(entry_key)
         if isinstance(entries, list):
-            out[entry_key] = [absolute(e, key, key == "path" or _looks_like_folder(e, folder)) for e in entries]
+            out[entry_key] = [resolved(e, key, key == "path" or looks_like_folder(_name(e), folder)) for e in entries]
     return out
 
 
-def _absolute(path: str, folder: Path) -> str:
-    """A path as taken from a folder; as it is where it can be no path (nobody's home, a null character)."""
-    try:
-        return str((folder / Path(path).expanduser()).resolve())
-    except (RuntimeError, ValueError):
-        return path
-
-
-def _looks_like_folder(entry: Any, folder: Path) -> bool:
-    name = entry.get("name") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not name:
-        return False
-    return name.startswith(("/", "./", "../", "~")) or Path(_absolute(name, folder)).is_dir()
-
-
-def _sentence(error: ValidationError, values: dict[str, Any]) -> str:
-    """The first validation error, as one sentence naming the key."""
-    # Where an entry is wrong, the list without it may be too short: that is no second mistake.
-    found = [e for e in error.errors() if e["type"] != "too_short"] or error.errors()
-    first = found[0]
-    where = [p for p in first["loc"] if p not in ("catalogue", "own")]
-    place = ""
-    for part in where:
-        place += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if place else ''}{part}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        known = _keys(first["loc"])
-        close = difflib.get_close_matches(str(where[-1]), known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(known)}"
-        message = f"is not a key here; {hint}"
-    elif first["type"] == "missing":
-        message = "is missing"
-    elif first["type"] == "string_pattern_mismatch" and where == ["name"]:
-        message = f"is {values.get('name')!r}; use lower-case letters, digits and hyphens"
-    else:
-        message = message[:1].lower() + message[1:]
-    rest = len(found) - 1
-    return f"{place + ': ' if place else ''}{message}{f' (and {rest} more)' if rest else ''}"
+def _name(entry: Any) -> Any:
+    return entry.get("name") if isinstance(entry, dict) else None
 
 
 def _keys(where: tuple[Any, ...]) -> list[str]:

@@ -7,6 +7,7 @@ from analysis.schemas.collapse import FORECASTS
 from analysis.schemas.columns import SCHEMA_VERSION, Column, Table
 from analysis.schemas.estimates import ESTIMATES
 from analysis.schemas.judgements import COMPARISONS, DIFFERENCES, EXCLUSIONS
+from analysis.schemas.remedies import ANSWERS, GENERATIONS, REMEDIES, SAMPLINGS
 from analysis.schemas.runs import RUNS
 from analysis.schemas.texts import FEATURES, RESPONSES, SCORES, TOKEN_LOGPROBS
 
@@ -17,5 +18,6 @@ TABLES = {
     for t in (
         *(RESPONSES, FEATURES, SCORES, TOKEN_LOGPROBS, COMPARISONS, DIFFERENCES, ESTIMATES, FORECASTS),
         *(EXCLUSIONS, RUNS),
+        *(ANSWERS, GENERATIONS, REMEDIES, SAMPLINGS),
     )
 }

@@ -1,0 +1,374 @@
+"""A study of remedies: prompts × methods × models, validated from a TOML file."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError, field_validator, model_validator
+
+from analysis.collapse.remedies.methods import LOCAL_ONLY, Definition, Method, Wordings, expanded
+from analysis.definitions import absolute, looks_like_folder, read_toml, sentence
+from analysis.errors import StudyError
+from analysis.ids import content_id
+from analysis.likelihood.templates import check_template
+from analysis.study import NAME, BaseModelSpec
+
+ENDPOINT_VARIABLE = "OPENAI_BASE_URL"
+_SILENT = ("chat", "transformers")
+
+
+class Prompt(BaseModel):
+    """A prompt.
+
+    `answers` are all answers it has, each with its other names after it; `reference` is how they are distributed, in
+    shares or counts. `correct` are the right answers of a question that has one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: str = Field(min_length=1)
+    answers: tuple[tuple[str, ...], ...] = ()
+    reference: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    correct: tuple[str, ...] = ()
+
+    @field_validator("answers", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return [[one] if isinstance(one, str) else one for one in value] if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        from analysis.collapse.remedies.known import known_answers
+
+        if self.answers and not all(self.answers):
+            raise ValueError("an answer has no name")
+        try:
+            known_answers(self.answers)
+            known_answers([self.correct] if self.correct else [])
+        except ValueError as error:
+            raise ValueError(f"prompt {self.prompt[:40]!r}: {error}") from error
+        if self.reference and len(self.reference) != len(self.answers):
+            raise ValueError(
+                f"prompt {self.prompt[:40]!r} has {len(self.answers)} answers and a reference of {len(self.reference)}"
+            )
+        if self.reference and not sum(self.reference) > 0:
+            raise ValueError(f"prompt {self.prompt[:40]!r} has a reference that sums to nothing")
+        return self
+
+    @property
+    def id(self) -> str:
+        """Hash of the prompt's text."""
+        return content_id("prompt", self.prompt)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    label: str | None = None
+    parameters: Annotated[float, Field(gt=0)] | None = None
+    tuned_from: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The label in tables: as declared, else the model's name, else its folder's."""
+        folder = self.name.startswith(("/", "./", "../", "~"))
+        return self.label or (Path(self.name).name if folder else self.name)
+
+
+class ChatModel(_Model):
+    """A model behind an OpenAI-compatible endpoint; without `endpoint` that of the environment."""
+
+    backend: Literal["chat"]
+    endpoint: str = ""
+    api_key_env: str = Field("OPENAI_API_KEY", min_length=1)
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    seeded: bool = True
+    extra: dict[str, Any] = {}
+
+    @field_validator("endpoint")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        return checked_endpoint(value) if value else value
+
+
+class LocalModel(_Model):
+    """A model of `transformers` on this machine."""
+
+    backend: Literal["transformers"]
+    revision: str = "main"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    template: str = "chat"
+    batch: Annotated[int, Field(ge=1, le=1024)] = 32
+
+    @field_validator("template")
+    @classmethod
+    def _template(cls, value: str) -> str:
+        check_template(value)
+        return value
+
+    @property
+    def spec(self) -> BaseModelSpec:
+        """As the rest of the project loads models."""
+        return BaseModelSpec(
+            name=self.name, label=self.label, revision=self.revision, dtype=self.dtype, device=self.device
+        )
+
+
+Model = Annotated[ChatModel | LocalModel, Discriminator("backend")]
+
+
+class Judge(BaseModel):
+    """A model that rates every response from `least` to `most`; $prompt and $response are filled in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    instruction: str
+    endpoint: str = ""
+    api_key_env: str = Field("OPENAI_API_KEY", min_length=1)
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    max_tokens: Annotated[int, Field(ge=1)] = 64
+    temperature: Annotated[float, Field(ge=0, le=10)] | None = 0.0
+    least: float = 1
+    most: float = 10
+    extra: dict[str, Any] = {}
+
+    @field_validator("endpoint")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        return checked_endpoint(value) if value else value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for name in ("prompt", "response"):
+            if f"${name}" not in self.instruction and f"${{{name}}}" not in self.instruction:
+                raise ValueError(f"the judge's instruction lacks ${name}")
+        if self.least >= self.most:
+            raise ValueError("the judge's scale needs least below most")
+        return self
+
+
+class SampleStudy(BaseModel):
+    """A validated study of remedies: `n` responses to every prompt by every method of every model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=NAME, max_length=80)
+    title: str = ""
+    seed: int = 0
+    n: Annotated[int, Field(ge=2)] = 30
+    baseline: str = "direct"
+    encoder: str = "tfidf"
+    template: str = "plain"
+    bar: float | None = None
+    wordings: dict[str, str] = {}
+    definitions: dict[str, Definition] = {}
+    base_model: BaseModelSpec | None = None
+    judge: Judge | None = None
+    models: tuple[Model, ...] = Field(min_length=1)
+    methods: tuple[Method, ...] = Field(min_length=1)
+    prompts: tuple[Prompt, ...] = Field(min_length=1)
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _swept(cls, value: Any) -> Any:
+        return [one for entry in value for one in expanded(entry)] if isinstance(value, list) else value
+
+    @field_validator("template")
+    @classmethod
+    def _template(cls, value: str) -> str:
+        check_template(value)
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for what, keys in (
+            ("models", [m.key for m in self.models]),
+            ("methods", [m.name for m in self.methods]),
+            ("prompts", [p.prompt for p in self.prompts]),
+        ):
+            if twice := {k for k in keys if keys.count(k) > 1}:
+                raise ValueError(f"two {what} are {min(twice)[:60]!r}")
+        names = [m.name for m in self.methods]
+        if self.baseline not in names:
+            raise ValueError(f"baseline: there is no method {self.baseline!r}; there are {', '.join(names)}")
+        known = self.texts.definitions
+        for method in self.methods:
+            if method.definition not in known:
+                raise ValueError(
+                    f"method {method.name!r}: definition {method.definition!r} is unknown; allowed are "
+                    f"{', '.join(known)}, and your own as [definitions.NAME]"
+                )
+            chat = [m.key for m in self.models if isinstance(m, ChatModel)]
+            local = [name for name in LOCAL_ONLY if getattr(method, name) is not None]
+            if local and chat:
+                raise ValueError(
+                    f"method {method.name!r}: endpoints have no {local[0]}; only models of transformers do, and "
+                    f"{chat[0]!r} is none"
+                )
+        for model in self.models:
+            others = [m.key for m in self.models if m is not model]
+            if model.tuned_from is not None and model.tuned_from not in others:
+                raise ValueError(f"model {model.key!r}: tuned_from names no other model of the study")
+        if self.bar is not None and self.judge is None and self.base_model is None:
+            raise ValueError("bar: there is no quality to hold to it; give a base_model or a judge")
+        return self
+
+    @property
+    def texts(self) -> Wordings:
+        """What is sent."""
+        return Wordings.of(dict(self.wordings), {k: v.model_dump() for k, v in self.definitions.items()})
+
+    @property
+    def quality(self) -> str | None:
+        """What quality is measured by: the judge's score, else the base model's likelihood; None where neither is."""
+        return "judge" if self.judge is not None else "mean_logprob" if self.base_model is not None else None
+
+    def narrowed(self, models: tuple[str, ...], methods: tuple[str, ...], limit: int | None) -> "SampleStudy":
+        """The study with only some of its models and methods, or its first prompts alone.
+
+        Raises
+        ------
+        StudyError
+            If a name is not in the study, or the limit is not positive.
+        """
+        if limit is not None and limit < 1:
+            raise StudyError(f"the limit must be 1 or more, not {limit}")
+        kept = _pick(self.models, [m.key for m in self.models], models, "model")
+        # What others are compared with stays.
+        wanted = (*methods, self.baseline) if methods else methods
+        return self.model_copy(
+            update={
+                "models": kept,
+                "methods": _pick(self.methods, [m.name for m in self.methods], wanted, "method"),
+                "prompts": self.prompts[:limit],
+            }
+        )
+
+
+def _pick(things: tuple[Any, ...], keys: list[str], names: tuple[str, ...], what: str) -> tuple[Any, ...]:
+    for name in names:
+        if name not in keys:
+            raise StudyError(f"there is no {what} {name!r}; there are {', '.join(keys)}")
+    return tuple(thing for thing, key in zip(things, keys, strict=True) if key in names) if names else things
+
+
+def checked_endpoint(url: str) -> str:
+    """An endpoint's address, which holds no key: it stands in tables.
+
+    Raises
+    ------
+    ValueError
+        If it is no address of HTTP, or has a user, a password or a query.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError as error:
+        raise ValueError(f"{url[:60]!r} is no address") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("an endpoint is an address such as http://127.0.0.1:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("an endpoint's address may hold no user, password or query; the key belongs in api_key_env")
+    return url.rstrip("/")
+
+
+def endpoint_of(spec: ChatModel | Judge) -> str:
+    """Where a model is asked: as the study says, else as the environment does.
+
+    Raises
+    ------
+    StudyError
+        If neither says.
+    """
+    if spec.endpoint:
+        return spec.endpoint
+    told = os.environ.get(ENDPOINT_VARIABLE, "")
+    if not told:
+        raise StudyError(
+            f"{spec.name!r} has no endpoint: give it in the study, or in the environment as {ENDPOINT_VARIABLE}"
+        )
+    try:
+        return checked_endpoint(told)
+    except ValueError as error:
+        raise StudyError(f"{ENDPOINT_VARIABLE}: {error}") from error
+
+
+def load(path: Path) -> SampleStudy:
+    """Read and validate a study file; relative paths in it are taken from its folder.
+
+    Raises
+    ------
+    StudyError
+        If the file cannot be read or anything in it is wrong.
+    """
+    values, folder = read_toml(path), path.parent
+    return parse(_with_prompts(_resolved(values, folder), folder, str(path)), str(path))
+
+
+def parse(values: dict[str, Any], name: str = "the study") -> SampleStudy:
+    """Validate a study given as a dictionary.
+
+    Raises
+    ------
+    StudyError
+        If anything in it is wrong.
+    """
+    try:
+        study = SampleStudy.model_validate(values)
+    except ValidationError as error:
+        raise StudyError(f"{name}: {sentence(error, values, _keys, _SILENT)}") from error
+    for model in [m for m in study.models if isinstance(m, LocalModel)]:
+        if model.spec.is_folder and not Path(model.name).is_dir():
+            raise StudyError(f"{name}: model {model.key!r}: there is no folder {model.name}")
+    if study.base_model and study.base_model.is_folder and not Path(study.base_model.name).is_dir():
+        raise StudyError(f"{name}: base_model: there is no folder {study.base_model.name}")
+    return study
+
+
+def _resolved(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def local(entry: Any) -> Any:
+        if isinstance(entry, dict) and entry.get("backend") != "chat" and looks_like_folder(entry.get("name"), folder):
+            return {**entry, "name": absolute(entry["name"], folder)}
+        return entry
+
+    models = values.get("models")
+    more = {"models": [local(m) for m in models]} if isinstance(models, list) else {}
+    return {**values, **more, **({"base_model": local(values["base_model"])} if "base_model" in values else {})}
+
+
+def _with_prompts(values: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
+    """The prompts of the file that `prompts` names, one JSON object a line, in its place."""
+    told = values.get("prompts")
+    if not isinstance(told, str):
+        return values
+    path = Path(absolute(told, folder))
+    found = []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{name}: prompts: cannot read {path} as UTF-8 text") from error
+    for k, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            raise StudyError(f"{name}: prompts: line {k} of {path} is not JSON") from error
+    return {**values, "prompts": found}
+
+
+def _keys(where: tuple[Any, ...]) -> list[str]:
+    kinds: dict[Any, type[BaseModel]] = {
+        **{"chat": ChatModel, "transformers": LocalModel, "judge": Judge, "base_model": BaseModelSpec},
+        **{"methods": Method, "prompts": Prompt, "definitions": Definition},
+    }
+    return list(next((kinds[part] for part in where if part in kinds), SampleStudy).model_fields)
