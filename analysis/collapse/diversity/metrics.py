@@ -73,14 +73,17 @@ METRICS = {
     "repetition": Metric(
         "Repetition", f"share of a generation's {REPETITION_N}-grams that stood in it before, mean over the set", 0
     ),
-    ENTROPY: Metric("Entropy", "mean next-token entropy along the generations, in nats a token", 1),
+    ENTROPY: Metric(
+        "Entropy", "mean next-token entropy along the generations, in nats a token: of the base model named, else as "
+        "the file gives it", 1,
+    ),
 }  # fmt: skip
-NAMES = tuple(METRICS)
+_COUNTED = tuple(name for name in METRICS if name != ENTROPY)
 _LONGEST = max(EAD_LONGEST, REPETITION_N)
 
 
 @dataclass
-class Measured:
+class Measurer:
     """Texts, and the values of sets of them that were asked for; each set is measured once.
 
     Attributes
@@ -89,32 +92,37 @@ class Measured:
         The words of m texts, and their vectors.
     places
         (m,) where each text stands in the alphabet: sets are taken in that order, so that no order matters.
-    given
-        (m,) values of each text that came with it, by metric (`entropy`); NaN where there is none.
+    entropies
+        (m,) mean next-token entropies along the texts, by the base model they are of; NaN where there is none.
     """
 
     corpus: Corpus
     encoded: Encoded
     places: Codes
-    given: Mapping[str, Array] = field(default_factory=dict)
+    entropies: Mapping[str, Array] = field(default_factory=dict)
     _known: dict[tuple[int, ...], Array] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, texts: Sequence[str], encoder: str = TFIDF, given: Mapping[str, Array] | None = None) -> "Measured":
+    def of(cls, texts: Sequence[str], encoder: str = TFIDF, entropies: Mapping[str, Array] | None = None) -> "Measurer":
         """Prepare texts: split them into words and encode them; see `encoders.encode` for the encoders and errors."""
         corpus = Corpus.of(texts)
         places = np.unique(np.array(texts, object), return_inverse=True)[1]
-        return cls(corpus, encode(corpus, texts, encoder), places, given or {})
+        return cls(corpus, encode(corpus, texts, encoder), places, entropies or {})
+
+    @property
+    def columns(self) -> list[tuple[str, str | None]]:
+        """What is measured: a metric, and for entropy the base model it is of."""
+        return [*((name, None) for name in _COUNTED), *((ENTROPY, model or None) for model in self.entropies)]
 
     def values(self, sets: Sequence[tuple[int, ...]]) -> Array:
-        """Values of sets, (sets, metrics) in the order of `NAMES`; NaN where a set has none.
+        """Values of sets, (sets, columns); NaN where a set has none.
 
         Parameters
         ----------
         sets
             Indices of the texts of each, none empty.
         """
-        return np.array([self._once(one) for one in sets]).reshape(len(sets), len(NAMES))
+        return np.array([self._once(one) for one in sets]).reshape(len(sets), len(self.columns))
 
     def _once(self, one: tuple[int, ...]) -> Array:
         key = tuple(sorted(one, key=lambda i: (self.places[i], i)))
@@ -131,7 +139,6 @@ class Measured:
             **{f"distinct_{n}": distinct(found[n - 1]) for n in (1, 2, 3)},
             "ead": ead(found[:EAD_LONGEST]),
             "repetition": _mean(repetition(found[REPETITION_N - 1])),
-            **{name: _mean(x[list(one)]) for name, x in self.given.items()},
         }
         if len(one) > 1:
             f1 = rouge_l(texts)
@@ -146,7 +153,8 @@ class Measured:
                 "distinct_k_cosine": codes.max() + 1,
                 "distinct_k_rouge_l": classes(f1, LEAST_ROUGE).max() + 1,
             }
-        return np.array([values.get(name, np.nan) for name in NAMES], float)
+        entropies = [_mean(x[list(one)]) for x in self.entropies.values()]
+        return np.array([*(values.get(name, np.nan) for name in _COUNTED), *entropies], float)
 
 
 def _mean(x: Array) -> float:
