@@ -63,10 +63,15 @@ class Run:
         return "partial" if self.estimated else "failed"
 
 
+def new_id(now: datetime) -> str:
+    """Id of a run that begins now: the time and four random bytes."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
 def start(study: Study) -> Run:
-    """A new run of a study, with an id made of the time and four random bytes."""
+    """A new run of a study."""
     now = datetime.now(UTC)
-    return Run(study, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", now)
+    return Run(study, new_id(now), now)
 
 
 def code_version() -> str:
@@ -82,7 +87,8 @@ def code_version() -> str:
     return f"{__version__} ({commit})"
 
 
-def _package_versions() -> list[dict[str, str]]:
+def package_versions() -> list[dict[str, str]]:
+    """Versions of the packages that results rest on."""
     found = []
     for name in PACKAGES:
         try:
@@ -136,7 +142,7 @@ def _row(run: Run, staged: dict[str, Path]) -> dict[str, Any]:
         "ended": datetime.now(UTC),
         "state": run.state,
         "code_version": code_version(),
-        "packages": _package_versions(),
+        "packages": package_versions(),
         "definition": json.dumps(run.study.model_dump(mode="json", exclude_none=True), ensure_ascii=False),
         "datasets": [
             {

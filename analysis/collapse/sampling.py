@@ -1,5 +1,6 @@
 """Drawing responses from a base model, with a generator of random numbers that is passed in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +30,20 @@ class Drawn:
     ended: bool
 
 
+Warp = Callable[[torch.Tensor], torch.Tensor]
+
+
 def draw(
-    model: Any, tokenizer: Any, prefix: str, n: int, temperature: float, n_tokens: int, random: torch.Generator
+    model: Any,
+    tokenizer: Any,
+    prefix: str,
+    n: int,
+    temperature: float,
+    n_tokens: int,
+    random: torch.Generator,
+    warp: Warp | None = None,
 ) -> list[Drawn]:
-    """Draw responses to one prompt at a temperature, from the whole vocabulary.
+    """Draw responses to one prompt at a temperature, from the whole vocabulary, or as `warp` says.
 
     Parameters
     ----------
@@ -48,6 +59,9 @@ def draw(
         The longest response, in tokens.
     random
         A generator on the model's device.
+    warp
+        What makes the logits of a step, (n, vocabulary), those that are drawn from, in place of dividing them by the
+        temperature: −∞ where a token is left out.
 
     Raises
     ------
@@ -55,6 +69,8 @@ def draw(
         If the temperature is not above zero, or nothing stands before the response and the tokenizer has neither BOS
         nor EOS to begin with.
     """
+    if temperature <= 0:
+        raise ValueError(f"temperatures must be above zero, not {temperature:g}")
     begin = _begin(tokenizer, prefix)
     read = torch.tensor([begin] * n, device=model.device)
     drawn = torch.full((n, n_tokens), -1, device=model.device)
@@ -65,9 +81,9 @@ def draw(
         for step in range(n_tokens):
             made = model(read, past_key_values=cache, use_cache=True)
             cache, logits = made.past_key_values, made.logits[:, -1]
-            entropies[open_.cpu().numpy(), step] = entropy(logits[open_], [temperature])[:, 0]
-            p = torch.softmax(logits.double() / temperature, -1)
-            token = torch.multinomial(p, 1, generator=random)[:, 0]
+            scores = logits.double() / temperature if warp is None else warp(logits)
+            entropies[open_.cpu().numpy(), step] = entropy(scores[open_], [1.0])[:, 0]
+            token = torch.multinomial(torch.softmax(scores, -1), 1, generator=random)[:, 0]
             drawn[open_, step] = token[open_]
             if tokenizer.eos_token_id is not None:
                 open_ = open_ & (token != tokenizer.eos_token_id)

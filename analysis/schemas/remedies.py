@@ -4,13 +4,12 @@ from analysis.schemas.columns import COUNT, FLAG, PAIRS, REAL, STUDY, TEXT, TEXT
 
 MODEL = Column("model", TEXT, "label of the model that was asked, unique in its study")
 METHOD = Column("method", TEXT, "name of the method, unique in its study")
-REQUEST = Column("request_id", TEXT, "hash of all that was sent: the same request is never asked twice")
 
 ANSWERS = Table(
     "answers",
     "one request to a model and its answer, both as they came",
     (
-        REQUEST,
+        Column("request_id", TEXT, "hash of all that was sent: the same request is never asked twice"),
         Column("backend", TEXT, "chat (an OpenAI-compatible endpoint) or transformers (this machine)"),
         Column("model", TEXT, "the model's name, as the backend knows it"),
         Column("request", TEXT, "all that decides the answer, as JSON; never a key"),
@@ -28,7 +27,7 @@ GENERATIONS = Table(
         METHOD,
         Column("prompt_id", TEXT, "hash of the prompt's text"),
         Column("prompt", TEXT, "the prompt, without the method's instruction"),
-        REQUEST,
+        optional("request_id", TEXT, "hash of all that was sent, as in answers; null where it was not asked"),
         Column("sample", COUNT, "number of the conversation, from 0; one request each, unless the method has turns"),
         Column("turn", COUNT, "turn of the conversation, from 0"),
         Column("index", COUNT, "place of the response in its answer, from 0"),
@@ -42,12 +41,13 @@ GENERATIONS = Table(
         optional("finish_reason", TEXT, "why the model stopped, as the backend says"),
         optional("n_prompt_tokens", COUNT, "tokens read for the request; the same on all of its rows", "tokens"),
         optional("n_completion_tokens", COUNT, "tokens written for the request; likewise", "tokens"),
-        Column("seed", COUNT, "seed that was sent with the request"),
+        optional("seed", COUNT, "seed that was sent with the request"),
         optional("entropy", REAL, "mean entropy of the distributions it was drawn from", "nats a token"),
         optional("answer", TEXT, "which of the prompt's answers it gives"),
         optional("answer_status", TEXT, "ok, or why it gives none; null where the prompt lists no answers"),
         optional("is_correct", FLAG, "whether it gives the prompt's right answer, where the prompt has one"),
         optional("mean_logprob", REAL, "mean log-likelihood under the study's base model", "nats a token"),
+        optional("sum_logprob", REAL, "its log-likelihood, of all tokens together", "nats"),
         optional("logprob_status", TEXT, "ok, or why there is none; null where the study has no base model"),
         optional("scoring_id", TEXT, "hash of all that decides mean_logprob but the text"),
         optional("judgement", REAL, "the judge's score"),

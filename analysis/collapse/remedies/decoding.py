@@ -1,13 +1,12 @@
 """How the next token is drawn from a local model: what is done to its logits, in the order of `transformers`."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from analysis.collapse.remedies.methods import Decoding
+from analysis.collapse.sampling import Warp
 
-Warp = Callable[[torch.Tensor], torch.Tensor]
 # Zhang et al. (2024) fix it.
 BASE = 0.8
 _LEAST_ENTROPY = 1e-3

@@ -18,6 +18,7 @@ OK = "ok"
 EMPTY_ANSWER = "the answer is empty"
 CUT = "the answer is cut at the longest length"
 FILTERED = "the endpoint's filter withheld the answer"
+REFUSED = "the model refused"
 NO_LIST = "no list of responses in the answer"
 BROKEN_JSON = "the JSON in the answer is broken"
 BROKEN_TAGS = "the tags in the answer are broken"
@@ -89,10 +90,8 @@ class Parsed:
 
 def parse_text(answer: str, finish: str | None) -> Parsed:
     """An answer that is one response, as direct prompting gives; one that was cut counts, because any cut may be."""
-    if finish == "content_filter":
-        return Parsed(FILTERED)
-    if not answer.strip():
-        return Parsed(EMPTY_ANSWER)
+    if why := _withheld(answer, finish):
+        return Parsed(why)
     return Parsed(OK, "text", (Item(answer.strip()),))
 
 
@@ -108,16 +107,23 @@ def parse_list(answer: str, finish: str | None, k: int, unit: Unit | None) -> Pa
     unit
         What probabilities were asked for in; None where they were not asked for.
     """
-    if finish == "content_filter":
-        return Parsed(FILTERED)
-    if not answer.strip():
-        return Parsed(EMPTY_ANSWER)
+    if why := _withheld(answer, finish):
+        return Parsed(why)
     form, found = _read(answer)
     if found is None:
         return Parsed(CUT if finish == "length" else form)
     items = [_item(text, raw, unit) for text, raw in found[:k]]
     items += [Item(None, CUT if finish == "length" else MISSING)] * (k - len(items))
     return Parsed(OK, form, tuple(_summing(items, unit)))
+
+
+def _withheld(answer: str, finish: str | None) -> str:
+    """Why there is nothing to read; empty where there is."""
+    if finish == "content_filter":
+        return FILTERED
+    if finish == "refusal":
+        return REFUSED
+    return "" if answer.strip() else EMPTY_ANSWER
 
 
 Pair = tuple[Any, Any]

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -73,19 +74,30 @@ class Answers:
         self._known: dict[str, str] = {}
 
     def find(self, requests: Iterable[Request]) -> None:
-        """Look up the answers of many requests at once, for `get`."""
-        ids = pa.array(sorted({request.id for request in requests}), pa.string())
-        paths = tables.files("answers", self.outputs.root)
-        found = tables.scan("answers", paths, ["request_id", "answer"], ds.field("request_id").isin(ids))
-        pairs = zip(found["request_id"].to_pylist(), found["answer"].to_pylist(), strict=True)
-        with self._lock:
-            self._known |= dict(pairs)
+        """Look up the answers of many requests at once, so that `get` need not look for each."""
+        self._look({request.id for request in requests} & self._stored)
 
     def get(self, request: Request) -> str | None:
-        """The answer to a request, where it is known; one of a later turn is looked for in the tables."""
-        if request.id not in self._known:
-            self.find([request])
+        """The answer to a request, where it is known."""
+        if request.id in self._stored and request.id not in self._known:
+            self._look({request.id})
         return self._known.get(request.id)
+
+    def _look(self, ids: set[str]) -> None:
+        wanted = ds.field("request_id").isin(pa.array(sorted(ids), pa.string()))
+        found = tables.scan("answers", self._files, ["request_id", "answer"], wanted) if ids else None
+        if found is not None:
+            with self._lock:
+                self._known |= zip(found["request_id"].to_pylist(), found["answer"].to_pylist(), strict=True)
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        return tables.files("answers", self.outputs.root)
+
+    @cached_property
+    def _stored(self) -> set[str]:
+        """Which requests the table has answers to; those that come are known anyway."""
+        return set(tables.scan("answers", self._files, ["request_id"])["request_id"].to_pylist())
 
     def add(self, request: Request, answer: str) -> None:
         """Keep an answer; it is on the disk when this returns."""

@@ -1,159 +1,19 @@
 """A study of remedies: prompts × methods × models, validated from a TOML file."""
 
 import json
-import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from analysis.collapse.remedies.methods import LOCAL_ONLY, Definition, Method, Wordings, expanded
+from analysis.collapse.remedies.specs import ChatModel, Judge, LocalModel, Model, Prompt, checked_endpoint
 from analysis.definitions import absolute, looks_like_folder, read_toml, sentence
 from analysis.errors import StudyError
-from analysis.ids import content_id
 from analysis.likelihood.templates import check_template
 from analysis.study import NAME, BaseModelSpec
 
-ENDPOINT_VARIABLE = "OPENAI_BASE_URL"
 _SILENT = ("chat", "transformers")
-
-
-class Prompt(BaseModel):
-    """A prompt.
-
-    `answers` are all answers it has, each with its other names after it; `reference` is how they are distributed, in
-    shares or counts. `correct` are the right answers of a question that has one.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    prompt: str = Field(min_length=1)
-    answers: tuple[tuple[str, ...], ...] = ()
-    reference: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    correct: tuple[str, ...] = ()
-
-    @field_validator("answers", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        return [[one] if isinstance(one, str) else one for one in value] if isinstance(value, list | tuple) else value
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        from analysis.collapse.remedies.known import known_answers
-
-        if self.answers and not all(self.answers):
-            raise ValueError("an answer has no name")
-        try:
-            known_answers(self.answers)
-            known_answers([self.correct] if self.correct else [])
-        except ValueError as error:
-            raise ValueError(f"prompt {self.prompt[:40]!r}: {error}") from error
-        if self.reference and len(self.reference) != len(self.answers):
-            raise ValueError(
-                f"prompt {self.prompt[:40]!r} has {len(self.answers)} answers and a reference of {len(self.reference)}"
-            )
-        if self.reference and not sum(self.reference) > 0:
-            raise ValueError(f"prompt {self.prompt[:40]!r} has a reference that sums to nothing")
-        return self
-
-    @property
-    def id(self) -> str:
-        """Hash of the prompt's text."""
-        return content_id("prompt", self.prompt)
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(min_length=1)
-    label: str | None = None
-    parameters: Annotated[float, Field(gt=0)] | None = None
-    tuned_from: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The label in tables: as declared, else the model's name, else its folder's."""
-        folder = self.name.startswith(("/", "./", "../", "~"))
-        return self.label or (Path(self.name).name if folder else self.name)
-
-
-class ChatModel(_Model):
-    """A model behind an OpenAI-compatible endpoint; without `endpoint` that of the environment."""
-
-    backend: Literal["chat"]
-    endpoint: str = ""
-    api_key_env: str = Field("OPENAI_API_KEY", min_length=1)
-    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
-    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
-    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    seeded: bool = True
-    extra: dict[str, Any] = {}
-
-    @field_validator("endpoint")
-    @classmethod
-    def _plain(cls, value: str) -> str:
-        return checked_endpoint(value) if value else value
-
-
-class LocalModel(_Model):
-    """A model of `transformers` on this machine."""
-
-    backend: Literal["transformers"]
-    revision: str = "main"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    template: str = "chat"
-    batch: Annotated[int, Field(ge=1, le=1024)] = 32
-
-    @field_validator("template")
-    @classmethod
-    def _template(cls, value: str) -> str:
-        check_template(value)
-        return value
-
-    @property
-    def spec(self) -> BaseModelSpec:
-        """As the rest of the project loads models."""
-        return BaseModelSpec(
-            name=self.name, label=self.label, revision=self.revision, dtype=self.dtype, device=self.device
-        )
-
-
-Model = Annotated[ChatModel | LocalModel, Discriminator("backend")]
-
-
-class Judge(BaseModel):
-    """A model that rates every response from `least` to `most`; $prompt and $response are filled in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(min_length=1)
-    instruction: str
-    endpoint: str = ""
-    api_key_env: str = Field("OPENAI_API_KEY", min_length=1)
-    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
-    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
-    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    max_tokens: Annotated[int, Field(ge=1)] = 64
-    temperature: Annotated[float, Field(ge=0, le=10)] | None = 0.0
-    least: float = 1
-    most: float = 10
-    extra: dict[str, Any] = {}
-
-    @field_validator("endpoint")
-    @classmethod
-    def _plain(cls, value: str) -> str:
-        return checked_endpoint(value) if value else value
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        for name in ("prompt", "response"):
-            if f"${name}" not in self.instruction and f"${{{name}}}" not in self.instruction:
-                raise ValueError(f"the judge's instruction lacks ${name}")
-        if self.least >= self.most:
-            raise ValueError("the judge's scale needs least below most")
-        return self
 
 
 class SampleStudy(BaseModel):
@@ -200,20 +60,8 @@ class SampleStudy(BaseModel):
         names = [m.name for m in self.methods]
         if self.baseline not in names:
             raise ValueError(f"baseline: there is no method {self.baseline!r}; there are {', '.join(names)}")
-        known = self.texts.definitions
         for method in self.methods:
-            if method.definition not in known:
-                raise ValueError(
-                    f"method {method.name!r}: definition {method.definition!r} is unknown; allowed are "
-                    f"{', '.join(known)}, and your own as [definitions.NAME]"
-                )
-            chat = [m.key for m in self.models if isinstance(m, ChatModel)]
-            local = [name for name in LOCAL_ONLY if getattr(method, name) is not None]
-            if local and chat:
-                raise ValueError(
-                    f"method {method.name!r}: endpoints have no {local[0]}; only models of transformers do, and "
-                    f"{chat[0]!r} is none"
-                )
+            self._check(method)
         for model in self.models:
             others = [m.key for m in self.models if m is not model]
             if model.tuned_from is not None and model.tuned_from not in others:
@@ -221,6 +69,21 @@ class SampleStudy(BaseModel):
         if self.bar is not None and self.judge is None and self.base_model is None:
             raise ValueError("bar: there is no quality to hold to it; give a base_model or a judge")
         return self
+
+    def _check(self, method: Method) -> None:
+        known = self.texts.definitions
+        if method.definition not in known:
+            raise ValueError(
+                f"method {method.name!r}: definition {method.definition!r} is unknown; allowed are "
+                f"{', '.join(known)}, and your own as [definitions.NAME]"
+            )
+        chat = [m.key for m in self.models if isinstance(m, ChatModel)]
+        local = [name for name in LOCAL_ONLY if getattr(method, name) is not None]
+        if local and chat:
+            raise ValueError(
+                f"method {method.name!r}: endpoints have no {local[0]}; only models of transformers do, and "
+                f"{chat[0]!r} is none"
+            )
 
     @property
     def texts(self) -> Wordings:
@@ -253,53 +116,40 @@ class SampleStudy(BaseModel):
             }
         )
 
+    def served_by(self, endpoint: str | None, names: tuple[str, ...]) -> "SampleStudy":
+        """The study with the same questions asked elsewhere: of these models of an endpoint, in place of its own.
+
+        Parameters
+        ----------
+        endpoint
+            Its address; None: where the study or the environment says.
+        names
+            Models as the endpoint calls them; those of the study where empty.
+
+        Raises
+        ------
+        StudyError
+            If the study asks no endpoint, or the address is none.
+        """
+        served = [m for m in self.models if isinstance(m, ChatModel)]
+        if not served:
+            raise StudyError(f"study {self.name!r} asks no endpoint, only models on this machine")
+        try:
+            where = {} if endpoint is None else {"endpoint": checked_endpoint(endpoint)}
+        except ValueError as error:
+            raise StudyError(f"--endpoint: {error}") from error
+        kept = [m for m in self.models if m not in served]
+        if names:
+            alone = {"label": None, "parameters": None, "tuned_from": None}
+            served = [served[0].model_copy(update={"name": name, **alone}) for name in names]
+        return self.model_copy(update={"models": (*kept, *(m.model_copy(update=where) for m in served))})
+
 
 def _pick(things: tuple[Any, ...], keys: list[str], names: tuple[str, ...], what: str) -> tuple[Any, ...]:
     for name in names:
         if name not in keys:
             raise StudyError(f"there is no {what} {name!r}; there are {', '.join(keys)}")
     return tuple(thing for thing, key in zip(things, keys, strict=True) if key in names) if names else things
-
-
-def checked_endpoint(url: str) -> str:
-    """An endpoint's address, which holds no key: it stands in tables.
-
-    Raises
-    ------
-    ValueError
-        If it is no address of HTTP, or has a user, a password or a query.
-    """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError as error:
-        raise ValueError(f"{url[:60]!r} is no address") from error
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError("an endpoint is an address such as http://127.0.0.1:8000/v1")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("an endpoint's address may hold no user, password or query; the key belongs in api_key_env")
-    return url.rstrip("/")
-
-
-def endpoint_of(spec: ChatModel | Judge) -> str:
-    """Where a model is asked: as the study says, else as the environment does.
-
-    Raises
-    ------
-    StudyError
-        If neither says.
-    """
-    if spec.endpoint:
-        return spec.endpoint
-    told = os.environ.get(ENDPOINT_VARIABLE, "")
-    if not told:
-        raise StudyError(
-            f"{spec.name!r} has no endpoint: give it in the study, or in the environment as {ENDPOINT_VARIABLE}"
-        )
-    try:
-        return checked_endpoint(told)
-    except ValueError as error:
-        raise StudyError(f"{ENDPOINT_VARIABLE}: {error}") from error
 
 
 def load(path: Path) -> SampleStudy:
