@@ -123,14 +123,48 @@ def report(study: str, outputs: Path) -> int:
     """Render the report of STUDY again from the tables."""
     environment.prepare()
     from analysis.outputs import Outputs
-    from analysis.report.content import latest_run
-    from analysis.report.stage import report as render
+    from flows.sampling import render
 
-    folder = Outputs(outputs)
-    made = render(folder, latest_run(folder, _name(study)))
+    made = render(Outputs(outputs), _name(study))
     click.echo(made.headline)
     click.echo(f"Report: {made.html.absolute()}")
     return DONE
+
+
+@command.command()
+@click.argument("study")
+@click.option("--model", "models", multiple=True, metavar="NAME", help="Only this model (repeatable).")
+@click.option(
+    "--method", "methods", multiple=True, metavar="NAME", help="Only this one, and the baseline (repeatable)."
+)
+@click.option("--limit", type=int, metavar="N", help="The first N prompts.")
+@click.option("--endpoint", metavar="URL", help="Ask this endpoint (OpenAI-compatible) in place of the study's.")
+@click.option("--served", multiple=True, metavar="NAME", help="Ask the endpoint's model NAME in place of the study's.")
+@_outputs
+def sample(
+    study: str, models: tuple[str, ...], methods: tuple[str, ...], limit: int | None, endpoint: str | None,
+    served: tuple[str, ...], outputs: Path,
+) -> int:  # fmt: skip
+    """Compare ways of prompting and decoding: STUDY is a built-in study of remedies or a TOML file.
+
+    Diversity and quality of each method with intervals, its ratio to direct prompting, and how well known distributions
+    are found again. What was answered once is never asked again.
+    """
+    environment.prepare()
+    from analysis.outputs import Outputs
+    from flows import sampling
+
+    asked = sampling.study_of(study)
+    if endpoint is not None or served:
+        asked = asked.served_by(endpoint, served)
+    asked = asked.narrowed(models, methods, limit)
+    _writable(outputs)
+    outcome = sampling.sample(asked, Outputs(outputs))
+    for sentence in outcome.failures:
+        click.echo(f"typicality: {sentence}", err=True)
+    click.echo(outcome.report.headline)
+    click.echo(f"Report: {outcome.report.html.absolute()}")
+    return FAILED if outcome.failures else DONE
 
 
 @command.command()
@@ -236,8 +270,13 @@ def _name(study: str) -> str:
     from flows.parameters import built_in
 
     if study not in built_in() and Path(study).is_file():
+        from analysis.definitions import read_toml
         from analysis.study import load
 
+        if "methods" in read_toml(Path(study)):
+            from analysis.collapse.remedies.study import load as load_remedies
+
+            return load_remedies(Path(study)).name
         return load(Path(study)).name
     return study
 

@@ -9,15 +9,17 @@ from typing import Any
 from analysis import tables
 from analysis.collapse.remedies import asking, quality, stage, store
 from analysis.collapse.remedies.backends import Backend
-from analysis.collapse.remedies.stage import Sampling
 from analysis.collapse.remedies.specs import ChatModel, endpoint_of
-from analysis.collapse.remedies.study import SampleStudy
-from analysis.errors import CellError
+from analysis.collapse.remedies.stage import Sampling
+from analysis.collapse.remedies.study import SampleStudy, load
+from analysis.errors import CellError, StudyError
 from analysis.manifest import write_manifest
 from analysis.outputs import Outputs
-from analysis.report.remedies.page import Report, report
+from analysis.report.remedies.page import report
+from analysis.report.stage import Report
 from analysis.report.words import count
 from flows import progress
+from flows.parameters import STUDIES
 from flows.progress import Ticker
 
 Perform = Callable[[str, str, Callable[[Ticker], Any]], Any]
@@ -79,14 +81,15 @@ def _ask(run: Sampling, spec: Any, answers: store.Answers, do: Perform) -> None:
         backend = _backend(spec)
         return backend, *asking.ask(run.study, spec.key, backend, answers, tick)
 
-    before = answers.n_asked
+    before, began, title = answers.n_asked, time.monotonic(), f"ask {spec.key}"
     try:
-        with _told(f"ask {spec.key}") as tell:
-            backend, rows, n = do(f"ask {spec.key}", "conversations", work)
-            tell(f"{count(n, 'request')}, {answers.n_asked - before:,} of them now; {count(len(rows), 'response')}")
+        backend, rows, n = do(title, "conversations", work)
     except CellError as error:
+        progress.done(title, str(error), time.monotonic() - began, failed=True)
         run.failures.append(f"model {spec.key}: {error}")
         return
+    told = f"{count(n, 'request')}, {answers.n_asked - before:,} of them now; {count(len(rows), 'response')}"
+    progress.done(title, told, time.monotonic() - began)
     run.add(rows)
     run.n_requests += n
     run.told[spec.key] = backend.told
@@ -105,29 +108,48 @@ def _backend(spec: Any) -> Backend:
 
 
 def _quality(run: Sampling, answers: store.Answers, earlier: list[asking.Row], do: Perform) -> None:
-    """How good the responses are, by the base model and the judge; where one fails the rows say so."""
+    """How good the responses are, by the base model and the judge."""
     study, wanted = run.study, quality.pairs(run.generations)
-    base, judge = study.base_model, study.judge
-    for name, column, work in (
-        (
-            f"score under {base.key}" if base else "",
-            "logprob_status",
-            lambda tick: quality.likelihoods(wanted, base, study.template, earlier, tick) if base else {},
-        ),
-        (
-            f"ask the judge {judge.name}" if judge else "",
-            "judgement_status",
-            lambda tick: quality.judgements(wanted, judge, answers, tick) if judge else {},
-        ),
-    ):
-        if not name:
-            continue
-        try:
-            found = do(name, "responses", work)
-        except CellError as error:
-            run.failures.append(f"{name}: {error}")
-            found = {pair: {column: str(error)} for pair in wanted}
-        stage.fill(run.generations, found)
+    if (base := study.base_model) is not None:
+        _fill(
+            run, f"score under {base.key}", "logprob_status", do,
+            lambda tick: quality.likelihoods(wanted, base, study.template, earlier, tick),
+        )  # fmt: skip
+    if (judge := study.judge) is not None:
+        _fill(
+            run, f"ask the judge {judge.name}", "judgement_status", do,
+            lambda tick: quality.judgements(wanted, judge, answers, tick),
+        )  # fmt: skip
+
+
+def _fill(run: Sampling, title: str, column: str, do: Perform, work: Callable[[Ticker], Any]) -> None:
+    """Put one kind of quality into the generations; where it fails the rows say so."""
+    began = time.monotonic()
+    try:
+        found = do(title, "responses", work)
+    except CellError as error:
+        progress.done(title, str(error), time.monotonic() - began, failed=True)
+        run.failures.append(f"{title}: {error}")
+        found = {pair: {column: str(error)} for pair in quality.pairs(run.generations)}
+    else:
+        progress.done(title, count(len(found), "response"), time.monotonic() - began)
+    stage.fill(run.generations, found)
+
+
+def render(outputs: Outputs, study: str) -> Report:
+    """The report of a study again, of remedies or of labels.
+
+    Raises
+    ------
+    StudyError
+        If the output folder holds no run of it.
+    """
+    if outputs.study_table("samplings", study).is_file():
+        return report(outputs, study)
+    from analysis.report.content import latest_run
+    from analysis.report.stage import report as report_labels
+
+    return report_labels(outputs, latest_run(outputs, study))
 
 
 def alone(title: str, unit: str, work: Callable[[Ticker], Any]) -> Any:
@@ -136,24 +158,23 @@ def alone(title: str, unit: str, work: Callable[[Ticker], Any]) -> Any:
         return work(tick)
 
 
-class _told:
-    """Says how a step ended."""
-
-    def __init__(self, title: str) -> None:
-        self.title, self.began, self.detail = title, time.monotonic(), ""
-
-    def __enter__(self) -> Callable[[str], None]:
-        def tell(detail: str) -> None:
-            self.detail = detail
-
-        return tell
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, CellError):
-            detail = self.detail if error is None else str(error)
-            progress.done(self.title, detail, time.monotonic() - self.began, failed=error is not None)
-
-
 def built_in() -> dict[str, Path]:
     """The built-in studies of remedies by name."""
-    return {path.stem: path for path in sorted((Path(__file__).parent / "studies" / "remedies").glob("*.toml"))}
+    return {path.stem: path for path in sorted((STUDIES / "remedies").glob("*.toml"))}
+
+
+def study_of(name: str) -> SampleStudy:
+    """The study of a built-in name or a file.
+
+    Raises
+    ------
+    StudyError
+        If it is neither, or invalid.
+    """
+    known, path = built_in(), Path(name)
+    if name not in known and not path.is_file():
+        raise StudyError(
+            f"there is no study of remedies {name!r}: it is neither a TOML file nor built in (built in: "
+            f"{', '.join(known)})"
+        )
+    return load(known.get(name, path))

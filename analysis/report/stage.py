@@ -60,7 +60,7 @@ def report(outputs: Outputs, run_id: str) -> Report:
         if picture is not None:
             write_text(folder / f"{picture.name}.svg", picture.image)
     for name in ("index.html", "report.md"):
-        write_text(folder / name, _templates().get_template(f"{name}.j2").render(values))
+        write_text(folder / name, templates().get_template(f"{name}.j2").render(values))
     latest = folder.parent / "latest"
     if content.run["state"] != "failed" or not latest.exists():
         folder = outputs.point_latest(study, run_id)
@@ -151,7 +151,8 @@ def _no_rows(name: str) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=1)
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The templates of the reports, with the filters that they use."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis.report", "templates"),
         autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",), default=False),

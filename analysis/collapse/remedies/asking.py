@@ -9,8 +9,8 @@ from analysis.collapse.remedies.backends import Backend, Messages, Refused, Repl
 from analysis.collapse.remedies.known import answer_of, known_answers
 from analysis.collapse.remedies.methods import Method, Wordings
 from analysis.collapse.remedies.parsing import OK, Item, Parsed, normalised, parse_list, parse_text
-from analysis.collapse.remedies.store import Answers, Request
 from analysis.collapse.remedies.specs import Prompt
+from analysis.collapse.remedies.store import Answers, Request
 from analysis.collapse.remedies.study import SampleStudy
 from analysis.ids import content_id
 from analysis.preferences.records import Message

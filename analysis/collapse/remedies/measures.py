@@ -1,4 +1,4 @@
-"""Rows of `generations` of one model → what each method did: diversity, quality, distribution, accuracy, cost, failures."""
+"""Rows of `generations` of one model → what each of its methods did, from diversity to cost and failures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -13,8 +13,8 @@ from analysis.collapse.remedies.backends import Refused
 from analysis.collapse.remedies.backends.chat import Chat
 from analysis.collapse.remedies.methods import Decoding
 from analysis.collapse.remedies.parsing import OK
-from analysis.collapse.remedies.store import Answers, Request
 from analysis.collapse.remedies.specs import Judge
+from analysis.collapse.remedies.store import Answers, Request
 from analysis.ids import content_id
 from analysis.likelihood import SCORER_VERSION
 from analysis.likelihood.encoding import Encoded, Encoder

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from analysis.collapse.remedies.backends import Messages, Refused, Reply
 from analysis.collapse.remedies.backends.pace import Pace
 from analysis.collapse.remedies.methods import Decoding
-from analysis.collapse.remedies.store import Request
 from analysis.collapse.remedies.specs import ChatModel, Judge, endpoint_of
+from analysis.collapse.remedies.store import Request
 from analysis.errors import CellError, NetworkError, one_line
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.collapse.remedies.backends import Messages, Refused, Reply
 from analysis.collapse.remedies.methods import Decoding
-from analysis.collapse.remedies.store import Request
 from analysis.collapse.remedies.specs import LocalModel
+from analysis.collapse.remedies.store import Request
 from analysis.errors import CellError, one_line
 from analysis.likelihood.model import load, locate, tokenizer_of, tokenizer_sha256, window_of
 from analysis.likelihood.templates import render
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 # Of what is drawn; raise it where the same request would be answered otherwise.
 DRAWING_VERSION = 1
