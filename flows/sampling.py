@@ -50,8 +50,11 @@ def sample(study: SampleStudy, outputs: Outputs, perform: Perform | None = None)
     CellError
         If no model could be asked.
     """
-    for model in [m for m in study.models if isinstance(m, ChatModel)] + ([study.judge] if study.judge else []):
-        endpoint_of(model)
+    for model in study.models:
+        if isinstance(model, ChatModel):
+            endpoint_of(model)
+    if study.judge is not None:
+        endpoint_of(study.judge)
     do = perform or alone
     with (
         tables.writing(outputs.root),
@@ -61,14 +64,14 @@ def sample(study: SampleStudy, outputs: Outputs, perform: Perform | None = None)
         run = Sampling.start(study)
         earlier = stage.earlier_rows(study, outputs)
         with store.opened(outputs) as answers:
-            for model in study.models:
-                _ask(run, model, answers, do)
+            for spec in study.models:
+                _ask(run, spec, answers, do)
             if not run.models:
                 raise CellError("; ".join(run.failures))
             _quality(run, answers, earlier, do)
             run.n_asked = answers.n_asked
-        made = do("measure", "methods", lambda tick: stage.measure(run, tick))
-        stage.publish(run, *made, outputs)
+        remedies, diversity, bar = do("measure", "methods", lambda tick: stage.measure(run, tick))
+        stage.publish(run, remedies, diversity, bar, outputs)
         found = do("report", "pages", lambda tick: report(outputs, study.name))
         write_manifest(outputs)
     return Outcome(found, tuple(run.failures))

@@ -1,9 +1,9 @@
 """A small loopback stand-in for an OpenAI-compatible endpoint that answers from a known distribution.
 
 Asked directly, it collapses by construction: it draws from the distribution raised to a power. Asked for a list, it
-gives the likeliest answers. Asked for responses with their probabilities, it draws from the distribution itself and states
-the true probabilities. What it is asked is told from the wording, as a model would: nothing but the messages is read.
-Answers come in all forms, and broken in all ways, as `forms` says; faults of the connection may be asked for.
+gives the likeliest answers. Asked for responses with their probabilities, it draws from the distribution itself and
+states the true probabilities. What it is asked is told from the wording, as a model would: nothing but the messages is
+read. Answers come in all forms, and broken in all ways, as `forms` says; faults may be asked for.
 """
 
 import hashlib

@@ -101,12 +101,12 @@ def _headline(content: Content, model: str) -> str:
 def methods_table(content: Content, model: str) -> tuple[Line, list[Line]]:
     """What each method did under a model."""
     quality = content.quality
-    columns = (
+    columns: Line = (
         *("Method", "Diversity", f"Ratio to {content.study.baseline}"),
         *(("Effective diversity", "Ratio", QUALITY_NAMES[quality]) if quality else ()),
         *("Words", "Repetition, %", "Failed, %", "Tokens a response"),
     )
-    lines = []
+    lines: list[Line] = []
     for method in content.study.methods:
         cell = {name: content.row(model, method.name, name) for name in content.remedies["measure"].unique()}
 
@@ -182,7 +182,7 @@ def known_table(content: Content) -> tuple[Line, list[Line]] | None:
     there = [name for name in wanted if (content.remedies["measure"] == name).any()]
     if not there:
         return None
-    columns = ("Model", "Method", *(f"{MEASURES[n]}{UNITS.get(n, ', %')}" for n in there), "Ratio of KL")
+    columns: Line = ("Model", "Method", *(f"{MEASURES[n]}{UNITS.get(n, ', %')}" for n in there), "Ratio of KL")
     lines = [
         (
             m,
@@ -202,19 +202,22 @@ UNITS = {"kl": ", nats", "kl_of_reference": ", nats", "kl_stated": ", nats"}
 def failures_table(content: Content) -> tuple[Line, list[Line]] | None:
     """What failed, by reason; None where nothing did."""
     rows = content.remedies[content.remedies["kind"] == "failures"]
-    lines = []
+    lines: list[Line] = []
     for row in rows[rows["measure"] != "failed"].to_dict("records"):
         what, _, reason = str(row["measure"]).partition(": ")
-        lines.append((row["model"], row["method"], what, reason, f"{row['n_responses']:,}", percent(row["estimate"])))
+        lines.append(
+            (str(row["model"]), str(row["method"]), what, reason, f"{row['n_responses']:,}", percent(row["estimate"]))
+        )
     return (("Model", "Method", "Of a", "Reason", "How many", "Share, %"), lines) if lines else None
 
 
 def everything(content: Content) -> tuple[Line, list[Line]]:
     """Every measure of every method."""
-    columns = ("Model", "Method", "Measure", "Unit", "Estimate", "Ratio", "Prompts", "Responses")
-    lines = [
+    columns: Line = ("Model", "Method", "Measure", "Unit", "Estimate", "Ratio", "Prompts", "Responses")
+    lines: list[Line] = [
         (
-            str(row["model"]), str(row["method"]), MEASURES.get(row["measure"], str(row["measure"])), str(row["unit"]),
+            str(row["model"]), str(row["method"]), MEASURES.get(str(row["measure"]), str(row["measure"])),
+            str(row["unit"]),
             estimate(row), ratio(row), f"{row['n_prompts']:,}", f"{row['n_responses']:,}",
         )
         for row in ({str(k): (None if pd.isna(v) else v) for k, v in r.items()} for r in _records(content))
@@ -229,11 +232,13 @@ def _records(content: Content) -> list[dict[Any, Any]]:
 def claims_table(content: Content) -> tuple[Line, list[Line]] | None:
     """The gain against size, and what tuning left; None where the study has too few models."""
     rows = content.remedies[content.remedies["kind"].isin(["size", "tuning"])].to_dict("records")
-    lines = []
+    lines: list[Line] = []
     for row in rows:
         named = {str(k): (None if pd.isna(v) else v) for k, v in row.items()}
         told = estimate(named) if named["kind"] == "size" else ratio(named)
-        lines.append((named["model"], named["method"], named["measure"], told, f"{named['n_prompts']:,}"))
+        lines.append(
+            (str(named["model"]), str(named["method"]), str(named["measure"]), told, f"{named['n_prompts']:,}")
+        )
     return (("Model", "Method", "Measure", "Estimate", "Prompts"), lines) if lines else None
 
 
@@ -302,7 +307,7 @@ def _further(study: SampleStudy, method: Method) -> str:
 
 def settings(content: Content) -> tuple[Line, list[Line]]:
     """How each method asks and draws."""
-    lines = []
+    lines: list[Line] = []
     for method in content.study.methods:
         steps = ", ".join(
             f"{name} {number(value)}" for name, value in method.decoding.steps.items() if name != "max_tokens"
@@ -313,5 +318,5 @@ def settings(content: Content) -> tuple[Line, list[Line]]:
         lines.append(
             (method.name, method.kind, asked, verbal, below, steps or "as the model does", str(method.max_tokens))
         )
-    columns = ("Method", "Kind", "Asked for", "Probability", "Below", "Decoding", "Longest, tokens")
+    columns: Line = ("Method", "Kind", "Asked for", "Probability", "Below", "Decoding", "Longest, tokens")
     return columns, lines

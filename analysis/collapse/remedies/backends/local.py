@@ -72,7 +72,8 @@ class Local:
         n_prefix = len(self.tokenizer(values["prefix"])["input_ids"])
         if self.window is not None and n_prefix + decoding.max_tokens > self.window:
             raise Refused(
-                f"prompt and response ({n_prefix:,} + {decoding.max_tokens:,} tokens) exceed the window of {self.window:,}"
+                f"prompt and response ({n_prefix:,} + {decoding.max_tokens:,} tokens) exceed the window of "
+                f"{self.window:,}"
             )
         model = self._loaded()
         random = torch.Generator(model.device)
