@@ -105,7 +105,8 @@ class Endpoint:
             return self._completion(body, json.dumps({"responses": [name for name, _ in best]}))
         drawn = random.choice(len(p), k, p=p)
         form = self.forms[told[8] % len(self.forms)]
-        return self._completion(body, form([(names[i], float(p[i])) for i in drawn]))
+        unit = 100 if "per cent" in asked and form is not as_percentages else 1
+        return self._completion(body, form([(names[i], unit * float(p[i])) for i in drawn]))
 
     @staticmethod
     def _completion(body: dict[str, Any], text: str) -> dict[str, Any]:

@@ -94,10 +94,9 @@ def ask(study: SampleStudy, model: str, backend: Backend, answers: Answers, tick
             n_requests += sum(exchange.request_id is not None for exchange in exchanges)
             tick(done, len(planned))
     finally:
-        # Requests that are on their way end at once when their connections do.
-        pool.shutdown(wait=False, cancel_futures=True)
+        # What is on its way is waited for, and kept: closing a connection does not wake who reads from it.
+        pool.shutdown(cancel_futures=True)
         backend.close()
-        pool.shutdown()
     return rows, n_requests
 
 

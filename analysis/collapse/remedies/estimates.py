@@ -118,5 +118,9 @@ def log_ratios(x: Array, y: Array, random: np.random.Generator, weights: Array |
 
 
 def _exponential(one: Estimate) -> Estimate:
-    value, low, high = (None if v is None else float(np.exp(v)) for v in (one.value, one.low, one.high))
+    """The ratio of a logarithm; so few prompts may vary so much that its interval has no end."""
+    with np.errstate(over="ignore"):
+        value, low, high = (None if v is None else float(np.exp(v)) for v in (one.value, one.low, one.high))
+    if high is not None and not (np.isfinite(high) and low):
+        return Estimate("no interval: too few prompts to bound it", value, n=one.n)
     return replace(one, value=value, std_error=None, low=low, high=high)

@@ -127,9 +127,8 @@ def judgements(wanted: Sequence[Pair], judge: Judge, answers: Answers, tick: Tic
             made[pair] = row
             tick(len(made), len(wanted))
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
         backend.close()
-        pool.shutdown()
     return made
 
 

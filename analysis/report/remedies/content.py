@@ -89,13 +89,16 @@ def _headline(content: Content, model: str) -> str:
     value, method, row = max(rows, key=lambda found: found[0])
     between = f" (95 % interval {interval(row['ratio_low'], row['ratio_high'])})" if is_number(row["ratio_low"]) else ""
     sure = is_number(row["ratio_low"]) and row["ratio_low"] > 1
-    verb = "raises" if value > 1 else "keeps"
     doubt = "" if sure or value <= 1 else ", which may be chance"
     plain = content.row(model, method, HEADLINE)
-    beside = (
-        f"; diversity itself {fixed(plain['ratio'])} times" if content.quality and is_number(plain["ratio"]) else ""
+    beside = ""
+    if content.quality and is_number(plain["ratio"]):
+        beside = f"; whatever the quality, {fixed(plain['ratio'])} times"
+    many = f" of {count(len(rows), 'method')}" if len(rows) > 1 else ""
+    return (
+        f"Under {model}, {method} has the highest {name}{many}: {fixed(value)} times that of {base}"
+        f"{between}{doubt}{beside}."
     )
-    return f"Under {model}, {method} {verb} {name} to {fixed(value)} times that of {base}{between}{doubt}{beside}."
 
 
 def methods_table(content: Content, model: str) -> tuple[Line, list[Line]]:

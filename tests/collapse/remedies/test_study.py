@@ -23,7 +23,10 @@ def study(**more):
     ("more", "told"),
     [
         ({"methods": [{"name": "list", "kind": "list"}]}, "there is no method 'direct'; there are list"),
-        ({"methods": [{"name": "direct", "temprature": 1}]}, r"methods\[1\].temprature: is not a key here; did you mean"),
+        (
+            {"methods": [{"name": "direct", "temprature": 1}]},
+            r"methods\[1\].temprature: is not a key here; did you mean",
+        ),
         ({"methods": [{"name": "direct", "threshold": 0.1}]}, "a threshold needs probabilities"),
         ({"methods": [{"name": "direct"}, {"name": "direct"}]}, "two methods are 'direct'"),
         ({"methods": [{"name": "direct", "typical_p": 0.5}]}, "endpoints have no typical_p"),
@@ -73,7 +76,9 @@ def test_wordings_are_filled_in_and_may_be_replaced():
 
 def test_a_file_of_prompts_and_an_endpoint_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": "A?", "answers": [["a", "b"], "c"]}) + "\n\n")
-    text = 'name = "made"\nprompts = "p.jsonl"\n[[models]]\nbackend = "chat"\nname = "m"\n[[methods]]\nname = "direct"\n'
+    text = (
+        'name = "made"\nprompts = "p.jsonl"\n[[models]]\nbackend = "chat"\nname = "m"\n[[methods]]\nname = "direct"\n'
+    )
     path = tmp_path / "made.toml"
     path.write_text(text)
     made = load(path)
