@@ -153,13 +153,14 @@ def sample(
     environment.prepare()
     from analysis.outputs import Outputs
     from flows import sampling
+    from flows.sampling_run import sample_here
 
     asked = sampling.study_of(study)
     if endpoint is not None or served:
         asked = asked.served_by(endpoint, served)
     asked = asked.narrowed(models, methods, limit)
     _writable(outputs)
-    outcome = sampling.sample(asked, Outputs(outputs))
+    outcome = sample_here(asked, Outputs(outputs))
     for sentence in outcome.failures:
         click.echo(f"typicality: {sentence}", err=True)
     click.echo(outcome.report.headline)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from prefect.exceptions import PrefectException, TerminationSignal
@@ -27,12 +27,33 @@ def run_here(parameters: RunParameters) -> Outcome:
     TypicalityError
         If the run ended without a report.
     """
-    if not _answers():
+    if not server_answers():
         return refresh(parameters.resolve(), Outputs(Path(parameters.outputs)), _alone, parameters.force)
     from flows.run import run_study
 
+    return outcome_of(lambda: run_study(parameters, return_state=True), Outcome)
+
+
+Ended = TypeVar("Ended")
+
+
+def outcome_of(start: Callable[[], Any], kind: type[Ended]) -> Ended:
+    """What a flow gives that runs under the Prefect server.
+
+    Parameters
+    ----------
+    start
+        Runs the flow and returns its final state.
+    kind
+        What the flow gives, whether or not parts of it failed.
+
+    Raises
+    ------
+    TypicalityError
+        If it ended without that.
+    """
     try:
-        state = run_study(parameters, return_state=True)
+        state = start()
     except (httpx.HTTPError, PrefectException) as error:
         if _interrupted(error):
             raise KeyboardInterrupt from error
@@ -40,7 +61,7 @@ def run_here(parameters: RunParameters) -> Outcome:
             f"the Prefect server went away: {one_line(error)}; run again: what was scored is kept"
         ) from error
     outcome = state.result(raise_on_failure=False)
-    if isinstance(outcome, Outcome):
+    if isinstance(outcome, kind):
         return outcome
     if isinstance(outcome, (TypicalityError, KeyboardInterrupt)):
         raise outcome
@@ -53,7 +74,7 @@ def _alone(step: Step, work: Callable[[Ticker], Any]) -> Any:
         return work(tick)
 
 
-def _answers() -> bool:
+def server_answers() -> bool:
     """Whether a Prefect server is configured and answers; say so where it does not."""
     url = get_current_settings().api.url
     if url is None:

@@ -44,7 +44,7 @@ def _tasks(study: str, parameters: RunParameters) -> Perform:
 
     def perform(step: Step, work: Callable[[Ticker], Any]) -> Any:
         # Of the other stages nobody knows beforehand how long they are.
-        key = _slug(f"{SCORE}-{study}-{step.dataset}-{step.base_model}") if step.stage == SCORE else None
+        key = slug(f"{SCORE}-{study}-{step.dataset}-{step.base_model}") if step.stage == SCORE else None
 
         def attempt() -> Any:
             with progress.stage(step.title, artifact_key=key, plain=step.plain, unit=step.unit) as tick:
@@ -65,7 +65,7 @@ def _tasks(study: str, parameters: RunParameters) -> Perform:
             retry_delay_seconds=exponential_backoff(FIRST_PAUSE_S),
             retry_condition_fn=_network,
         )(attempt)
-        return _result(a_task(return_state=True))
+        return result_of(a_task(return_state=True))
 
     return perform
 
@@ -75,7 +75,7 @@ def _network(task: Any, run: Any, state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), NetworkError)
 
 
-def _result(state: State[Any]) -> Any:
+def result_of(state: State[Any]) -> Any:
     """What a task gave; a TypicalityError where it failed."""
     if state.is_completed():
         return state.result()
@@ -89,9 +89,9 @@ def _show(study: str, outcome: Outcome) -> None:
     """Show the report in Prefect, without its figures."""
     text = outcome.report.markdown.read_text(encoding="utf-8")
     shown = re.sub(r"^!\[.*\n+", "", text, flags=re.M)
-    create_markdown_artifact(key=_slug(f"report-{study}"), markdown=shown, description=outcome.report.headline)
+    create_markdown_artifact(key=slug(f"report-{study}"), markdown=shown, description=outcome.report.headline)
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
     """Text as a Prefect artifact's key."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

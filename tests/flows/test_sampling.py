@@ -247,3 +247,25 @@ max_tokens = 8
     before = tables.read("generations", ran.outputs.root)
     assert sample(tmp_path, study).status == 0
     pd.testing.assert_frame_equal(tables.read("generations", ran.outputs.root), before)
+
+
+def test_under_a_prefect_server_every_step_is_a_task(prefect_server: None, known, made: Finished):
+    from prefect.client.orchestration import get_client
+
+    from analysis.collapse.remedies.study import load
+    from flows.sampling_run import sample_study
+
+    endpoint, _ = known
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_BASE_URL", endpoint.url)
+        study = load(made.folder / "made.toml")
+        state = sample_study(study, str(made.folder / "outputs"), return_state=True)
+        assert state.is_completed(), state.message
+        elsewhere = study.model_copy(update={"models": study.served_by("http://127.0.0.1:9/v1", ()).models[:1]})
+        patch.setattr("analysis.collapse.remedies.backends.chat.RETRIES", 0)
+        state = sample_study(elsewhere, str(made.folder / "elsewhere"), return_state=True)
+    assert state.is_failed()
+    assert "cannot be reached" in state.message
+    with get_client(sync_client=True) as client:
+        tasks = {run.name for run in client.read_task_runs()}
+    assert {"ask small", "ask large", "ask the judge judge", "measure", "report"} <= tasks

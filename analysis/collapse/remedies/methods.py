@@ -193,9 +193,14 @@ def expanded(entry: Any) -> list[Any]:
     made = []
     for values in itertools.product(*lists.values()):
         chosen = dict(zip(lists, values, strict=True))
-        name = " ".join([str(entry.get("name", "")), *(f"{_SHORT.get(k, k)}={v}" for k, v in chosen.items())])
+        name = " ".join([str(entry.get("name", "")), *(_value(entry, k, v) for k, v in chosen.items())])
         made.append({**entry, **chosen, **({"name": name.strip()} if lists else {})})
     return made
 
 
 _SHORT = {"temperature": "T", "threshold": "p", "adaptive": "θ"}
+
+
+def _value(entry: dict[str, Any], key: str, value: Any) -> str:
+    """A value for a method's name, with its key unless that is the name."""
+    return f"{value}" if entry.get("name") == key.replace("_", "-") else f"{_SHORT.get(key, key)}={value}"

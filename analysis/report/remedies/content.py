@@ -186,7 +186,7 @@ def known_table(content: Content) -> tuple[Line, list[Line]] | None:
     if not there:
         return None
     columns: Line = ("Model", "Method", *(f"{MEASURES[n]}{UNITS.get(n, ', %')}" for n in there), "Ratio of KL")
-    lines = [
+    lines: list[Line] = [
         (
             m,
             method.name,
