@@ -13,7 +13,7 @@ from analysis.report.figures import svg
 from analysis.report.figures.diversity import SHOWN
 from analysis.report.forecast import Line, Row, records
 from analysis.report.pictures import Picture
-from analysis.report.words import MISSING, count, fixed, interval, is_number, listed, percent
+from analysis.report.words import MISSING, count, fixed, interval, is_number, percent
 
 COLUMNS: Line = ("Dataset", "Scope", "Metric", "Chosen", "Rejected", "Chosen − rejected", "Sets")
 SCOPES = {ACROSS_INPUT: "across input", PER_INPUT: "per input"}
@@ -41,21 +41,26 @@ class Compared:
     difference: Row
 
     @property
+    def rows(self) -> tuple[Row, Row, Row]:
+        """All three."""
+        return self.chosen, self.rejected, self.difference
+
+    @property
     def title(self) -> str:
         """The metric's name, with the base model for entropy."""
         model = self.chosen["base_model"]
         return METRICS[self.chosen["metric"]].title + (f" under {model}" if model else "")
 
     @property
-    def known(self) -> bool:
-        """Whether either side has a number."""
-        return is_number(self.chosen["estimate"]) or is_number(self.rejected["estimate"])
+    def decided(self) -> bool:
+        """Whether there is an interval of the difference."""
+        return is_number(self.difference["conf_low"])
 
     @property
     def direction(self) -> int:
         """1: the chosen are more diverse, −1: less, 0: the interval includes no difference or there is none."""
         low, high = self.difference["conf_low"], self.difference["conf_high"]
-        if not is_number(low) or low <= 0 <= high:
+        if not self.decided or low <= 0 <= high:
             return 0
         return (1 if low > 0 else -1) * METRICS[self.chosen["metric"]].diverse
 
@@ -65,18 +70,17 @@ def chapter(diversity: pd.DataFrame) -> Diversity | None:
     rows = records(diversity)
     if not rows:
         return None
-    found = {name: _compared([r for r in rows if r["dataset"] == name]) for name in dict.fromkeys(_names(rows))}
+    found = {
+        name: _compared([r for r in rows if r["dataset"] == name])
+        for name in dict.fromkeys(row["dataset"] for row in rows)
+    }
     return Diversity(
         tuple((name, tuple(_told(compared))) for name, compared in found.items()),
         COLUMNS,
-        tuple(_line(name, one) for name, compared in found.items() for one in compared if one.known),
+        tuple(_line(name, one) for name, compared in found.items() for one in _shown(compared)),
         tuple(_pictures(diversity, found)),
         tuple((METRICS[name].title, _definition(name)) for name in METRICS),
     )
-
-
-def _names(rows: Sequence[Row]) -> Iterator[str]:
-    return (row["dataset"] for row in rows)
 
 
 def _compared(rows: Sequence[Row]) -> list[Compared]:
@@ -89,41 +93,44 @@ def _compared(rows: Sequence[Row]) -> list[Compared]:
     return sorted(made, key=lambda one: list(SCOPES).index(one.chosen["scope"]))
 
 
+def _shown(compared: Sequence[Compared]) -> Iterator[Compared]:
+    """Those of scopes in which any metric has an interval; the others are in the table on disk."""
+    scopes = {row["scope"] for one in compared for row in one.rows if is_number(row["conf_low"])}
+    return (one for one in compared if one.chosen["scope"] in scopes)
+
+
 def _told(compared: Sequence[Compared]) -> Iterator[str]:
     for scope, words in SCOPES.items():
         mine = [one for one in compared if one.chosen["scope"] == scope]
-        known = [one for one in mine if is_number(one.difference["estimate"])]
-        if known:
-            yield from _of_scope(scope, known)
+        if any(one.decided for one in mine):
+            yield from _of_scope(words.capitalize(), [one for one in mine if is_number(one.difference["estimate"])])
         elif mine:
-            yield f"{words.capitalize()} there is nothing to compare: {mine[0].difference['status']}."
+            n_sets = max(one.difference["n_sets"] for one in mine)
+            few = f" (there {'is' if n_sets == 1 else 'are'} {count(n_sets, 'set')})" if n_sets else ""
+            yield f"{words.capitalize()} nothing can be said: {mine[0].difference['status']}{few}."
 
 
-def _of_scope(scope: str, known: Sequence[Compared]) -> Iterator[str]:
+def _of_scope(words: str, known: Sequence[Compared]) -> Iterator[str]:
     """What is said of one scope that has differences."""
     told = [one for one in known if METRICS[one.chosen["metric"]].diverse and one.chosen["metric"] != ENTROPY]
-    n_sets = max(one.difference["n_sets"] for one in told)
-    sets = count(n_sets, "prompt") if scope == PER_INPUT else f"{count(n_sets, 'set')} of {TOGETHER} prompts"
-    decided = [one for one in told if is_number(one.difference["conf_low"])]
-    if decided:
-        less, more = (sum(one.direction == sign for one in decided) for sign in (-1, 1))
-        yield (
-            f"{SCOPES[scope].capitalize()}, over {sets}, the chosen responses are less diverse than the rejected by "
-            f"{less} of {count(len(decided), 'metric')}, more diverse by {more}; by the others the 95 % interval "
-            "includes no difference."
-        )
-    else:
-        yield f"{SCOPES[scope].capitalize()}, over {sets}: {told[0].difference['status']}."
+    decided = [one for one in told if one.decided]
+    less, more = (sum(one.direction == sign for one in decided) for sign in (-1, 1))
+    others = len(decided) - less - more
+    unsure = f"; by the other {others} the 95 % interval includes no difference" if others else ""
+    yield (
+        f"{words}, over {count(max(one.difference['n_sets'] for one in told), 'set')}, the chosen responses are less "
+        f"diverse than the rejected by {less} of {count(len(decided), 'metric')}, and more diverse by {more}{unsure}."
+    )
     by_metric = {one.chosen["metric"]: one for one in known}
-    yield listed([_sides(by_metric[name]) for name in _HEADLINES if name in by_metric]) + "."
+    yield from (f"{_sides(by_metric[name])}." for name in _HEADLINES if name in by_metric)
     yield from _length(by_metric["words"])
     yield from (f"{_sides(one)}, in nats a token." for one in known if one.chosen["metric"] == ENTROPY)
 
 
 def _sides(one: Compared) -> str:
     return (
-        f"{one.title} {fixed(one.chosen['estimate'])} chosen, {fixed(one.rejected['estimate'])} rejected, difference "
-        f"{_number(one.difference)}"
+        f"{one.title}: {fixed(one.chosen['estimate'], 3)} chosen, {fixed(one.rejected['estimate'], 3)} rejected, "
+        f"difference {_number(one.difference)}"
     )
 
 
@@ -134,8 +141,8 @@ def _length(words: Compared) -> Iterator[str]:
         if abs(change) > _MUCH_LONGER:
             yield (
                 f"Mind the length: the chosen have {percent(abs(change), 0)} % {'more' if change > 0 else 'fewer'} "
-                f"words ({fixed(chosen, 1)} against {fixed(rejected, 1)}). With more words distinct-n falls and Self-BLEU "
-                "rises by themselves; EAD, embeddings and the Vendi score depend less on it."
+                f"words ({fixed(chosen, 1)} against {fixed(rejected, 1)}). With more words distinct-n falls and "
+                "Self-BLEU rises by themselves; EAD, embeddings and the Vendi score depend less on it."
             )
 
 
@@ -148,8 +155,8 @@ def _number(row: Row) -> str:
 
 def _line(dataset: str, one: Compared) -> Line:
     title = f"{one.title} {({1: '↑', -1: '↓'}).get(METRICS[one.chosen['metric']].diverse, '')}".strip()
-    numbers = (_number(row) for row in (one.chosen, one.rejected, one.difference))
-    sets = max(row["n_sets"] for row in (one.chosen, one.rejected, one.difference))
+    numbers = (_number(row) for row in one.rows)
+    sets = max(row["n_sets"] for row in one.rows)
     return (dataset, SCOPES[one.chosen["scope"]], title, *numbers, f"{sets:,}")
 
 
@@ -158,7 +165,7 @@ def _pictures(diversity: pd.DataFrame, found: dict[str, list[Compared]]) -> Iter
         (name, one)
         for name, compared in found.items()
         for one in compared
-        if one.chosen["metric"] in SHOWN and is_number(one.difference["conf_low"])
+        if one.chosen["metric"] in SHOWN and one.decided
     ]
     if drawn:
         title = "Diversity of the chosen less that of the rejected responses"

@@ -46,6 +46,11 @@ def diversity(rows: pd.DataFrame) -> Figure:
     }
     if not found:
         raise ValueError("no dataset has a difference in diversity with an interval")
+    why = {
+        (str(row["dataset"]), str(row["metric"])): str(row["status"]).removeprefix("no interval: ")
+        for row in between.to_dict("records")
+        if row["scope"] == next(iter(LOOKS))
+    }
     datasets = [str(name) for name in pd.unique(between["dataset"])]
     scopes = [scope for scope in LOOKS if any(key[2] == scope for key in found)]
     with style.styled():
@@ -53,7 +58,10 @@ def diversity(rows: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(style.WIDTH, 0.9 + down * (1.05 + 0.42 * len(datasets))), layout="constrained")
         axes = figure.subplots(down, _ACROSS, sharey=True, squeeze=False)
         for one, metric in zip(axes.flat, SHOWN, strict=True):
-            _panel(one, metric, datasets, {key: made for key, made in found.items() if key[1] == metric}, scopes)
+            _panel(one, metric, datasets, found, scopes)
+            for at, dataset in zip(range(len(datasets), 0, -1), datasets, strict=True):
+                if not any((dataset, metric, scope) in found for scope in scopes):
+                    style.say_row(one, at, why[dataset, metric])
         for row in axes:
             row[0].set_yticks(range(len(datasets), 0, -1), [style.short(name, 28) for name in datasets])
             row[0].set_ylim(0.4, len(datasets) + 0.6)
@@ -77,8 +85,6 @@ def _panel(
         for scope in mine:
             off = 0.13 * (1 if scope == scopes[0] else -1) if len(scopes) > 1 else 0.0
             style.whisker(axes, row + off, found[dataset, metric, scope], LOOKS[scope][1])
-        if not mine:
-            style.say_row(axes, row, "see the table")
     style.null_line(axes, 0)
     style.rule(axes, "x")
     axes.spines["left"].set_visible(False)
