@@ -71,9 +71,9 @@ class Sets:
 def sets(group: Group, scope: str, seed: int, prompts: Sequence[str] | None = None) -> Sets:
     """The sets of a group.
 
-    Per input, a set holds the generations of a prompt that has two or more, at most the first 2,000. Across input, prompts are put in an order
-    that the seed decides, the first 5,000 are taken 25 at a time, and a set holds one generation of each, which the
-    seed chooses; prompts that fill no set are left out.
+    Per input, a set holds the generations of a prompt that has two or more, at most the first 2,000. Across input,
+    prompts are put in an order that the seed decides, the first 5,000 are taken 25 at a time, and a set holds one
+    generation of each, which the seed chooses; prompts that fill no set are left out.
 
     Parameters
     ----------
