@@ -266,8 +266,8 @@ def read(
     Parameters
     ----------
     name
-        `responses`, `features`, `scores`, `comparisons`, `differences`, `estimates`, `forecasts`, `exclusions` or
-        `runs`.
+        `responses`, `features`, `scores`, `comparisons`, `differences`, `estimates`, `forecasts`, `diversity`,
+        `exclusions` or `runs`.
     outputs
         The output folder.
     study

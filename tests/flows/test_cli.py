@@ -16,6 +16,7 @@ TABLES = (
     "differences",
     "estimates",
     "forecasts",
+    "diversity",
     "exclusions",
     "runs",
 )
