@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from analysis.report.words import seconds
@@ -55,7 +56,7 @@ class Ticker:
     def _told(self, now: float, done: int, total: int | None) -> str:
         """How far it is, how fast, and how long it may take yet."""
         rate = done / max(now - self.began, 1e-9)
-        speed = f"{rate:,.0f} {self.unit} a second" if rate >= 10 else f"{rate:.2g} {self.unit} a second"
+        speed = f"{_short(rate)} {self.unit} a second"
         if not total:
             return f"{done:,} {self.unit}, {speed}"
         left = (total - done) / rate if rate else float("inf")
@@ -67,13 +68,26 @@ class Ticker:
             _send(self.artifact, 100.0, f"{self.title}: done")
 
 
+def _short(rate: float) -> str:
+    """A rate in few digits."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+class _Title(ProgressColumn):
+    """What is being done; it gives way where the terminal is narrow, so that all stays one line."""
+
+    def render(self, task: Task) -> Text:
+        """As text."""
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
 class _Rate(ProgressColumn):
     """How many units a second."""
 
     def render(self, task: Task) -> Text:
         """As text."""
         speed = task.speed or task.finished_speed
-        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="dim")
+        return Text(f"{_short(speed)}/s" if speed else "", style="dim")
 
 
 @contextmanager
@@ -101,15 +115,13 @@ def stage(
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        _Title(),
+        BarColumn(bar_width=16),
         TextColumn("{task.percentage:>3.0f} %"),
-        _Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        *(column(table_column=Column(no_wrap=True)) for column in (_Rate, TimeElapsedColumn, TimeRemainingColumn)),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield Ticker(title, unit, bar, bar.add_task(title, total=None, unit=unit), artifact)
+        yield Ticker(title, unit, bar, bar.add_task(title, total=None), artifact)
 
 
 def done(title: str, detail: str, seconds: float, failed: bool = False) -> None:
