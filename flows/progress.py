@@ -1,6 +1,7 @@
 """Progress: a live bar in a terminal, plain lines elsewhere, and a progress artifact in Prefect."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from analysis.report.words import seconds
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY = 10.0
 _ARTIFACT_EVERY = 5.0
+_RATE_OVER = 30.0
 
 
 @dataclass
@@ -37,13 +39,14 @@ class Ticker:
     bar: Progress | None = None
     task: TaskID | None = None
     artifact: UUID | None = None
-    began: float = field(default_factory=time.monotonic)
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
     _line: float = field(default_factory=time.monotonic)
     _sent: float = 0.0
 
     def __call__(self, done: int, total: int | None = None) -> None:
         """Show that `done` (of `total`) units are done."""
         now = time.monotonic()
+        self._mark(now, done)
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=done, total=total)
         elif now - self._line > _LINE_EVERY:
@@ -53,14 +56,25 @@ class Ticker:
             self._sent = now
             _send(self.artifact, 100 * done / total, f"{self.title}: {self._told(now, done, total)}")
 
+    def _mark(self, now: float, done: int) -> None:
+        """Note how far it was when, about once a second."""
+        if not self._marks or now - self._marks[-1][0] >= 1:
+            self._marks.append((now, done))
+        while len(self._marks) > 1 and now - self._marks[1][0] >= _RATE_OVER:
+            self._marks.popleft()
+
     def _told(self, now: float, done: int, total: int | None) -> str:
-        """How far it is, how fast, and how long it may take yet."""
-        rate = done / max(now - self.began, 1e-9)
-        speed = f"{_short(rate)} {self.unit} a second"
-        if not total:
-            return f"{done:,} {self.unit}, {speed}"
-        left = (total - done) / rate if rate else float("inf")
-        return f"{100 * done / total:.0f} %, {speed}" + (f", about {seconds(left)} left" if 0 < left < 1e7 else "")
+        """How far it is, how fast it went lately, and how long it may take yet.
+
+        Lately: loading a base model is slow, and what has scores already is quick.
+        """
+        since, before = self._marks[0]
+        rate = (done - before) / (now - since) if now > since else 0.0
+        far = f"{100 * done / total:.0f} %" if total else f"{done:,} {self.unit}"
+        if rate <= 0:
+            return far
+        left = (total - done) / rate if total else 0.0
+        return f"{far}, {_short(rate)} {self.unit} a second" + (f", about {seconds(left)} left" if left > 0 else "")
 
     def finish(self) -> None:
         """Show that the stage is done, whatever there was to do."""
