@@ -131,8 +131,10 @@ class Scoring:
         done = set.intersection(*stored.values())
         if any((text_id, c) not in done for text_id in block.ids for c in self.reader.needed):
             jobs = self.reader.jobs(block)
-            if any(job.key not in done for job in jobs):
-                yield from self._score(block, jobs, stored)
+            requests = [part for part in _requests(jobs, block) if any(job.key not in done for job in part)]
+            for number, part in enumerate(requests):
+                for share in self._score(block, part, stored):
+                    yield (number + share) / len(requests)
 
     def _score(self, block: Block, jobs: Sequence[Job], stored: dict[str, set[Key]]) -> Iterator[float]:
         scorer = _scorer(self.located, self.spec)
@@ -210,6 +212,18 @@ def _provenance(
         "scorer_version": SCORER_VERSION,
     }
     return {"scoring_id": content_id(*(f"{k}={v}" for k, v in decides.items())), **decides}
+
+
+def _requests(jobs: Sequence[Job], block: Block) -> list[list[Job]]:
+    """The jobs, apart by the fetch that added their texts.
+
+    Each part is planned by itself: the texts by which a dataset grew share no batch with those that have scores, which
+    would all be computed again.
+    """
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(block.files[job.text_id], []).append(job)
+    return [found[name] for name in sorted(found)]
 
 
 def _shard_tokens(n_parameters: int, device: str) -> int:
