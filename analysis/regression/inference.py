@@ -55,6 +55,19 @@ def cluster_sums(values: Array, clusters: Codes) -> Array:
     return np.column_stack([np.bincount(clusters, column, n_clusters) for column in values.T])
 
 
+def separable(sided: Array) -> bool:
+    """Whether some direction d has `sided` · d ≥ 0 in every row (n × p) and > 0 in some.
+
+    Where the rows are differences, turned so that what was observed is above zero, such a direction never lowers a
+    likelihood, and no estimate is finite (Albert & Anderson 1984). A linear programme (Konis 2007): the largest sum of
+    `sided` · d with every row ≥ 0 and |d_j| ≤ 1 is 0 unless so.
+    """
+    from scipy.optimize import linprog
+
+    found = linprog(-sided.sum(0), A_ub=-sided, b_ub=np.zeros(len(sided)), bounds=(-1, 1), method="highs")
+    return found.fun is not None and bool(-found.fun > 1e-7)
+
+
 def clustered_mean(x: Array, clusters: Codes, null: float, weights: Array | None = None) -> Interval:
     """Mean of `x` (n,) with a cluster-robust standard error.
 

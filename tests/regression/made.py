@@ -10,9 +10,10 @@ from scipy import stats
 
 from analysis import tables
 from analysis.regression.cell import Cell, Mask, quality
-from analysis.regression.fitting import Fitter, Row
+from analysis.regression.fitting import Fitter
 from analysis.regression.inference import Array, Codes
 from analysis.regression.part import Part
+from analysis.regression.rows import Row
 from analysis.regression.specifications import LENGTH, SPECIFICATIONS, STYLE
 
 MEASURE = "mean_logprob"

@@ -20,9 +20,9 @@ from analysis.ids import content_id
 from analysis.likelihood.encoding import TOO_LONG
 from analysis.outputs import Outputs
 from analysis.regression.bootstrap import BOOTSTRAP
-from analysis.regression.fitting import Row
 from analysis.regression.inference import CLUSTERED, WILSON
 from analysis.regression.part import TYPICALITY
+from analysis.regression.rows import Row
 from analysis.regression.specifications import DEFAULT, LENGTH, STYLE
 from analysis.regression.stage import TIE, estimate, failed_rows
 from analysis.schemas import TABLES
