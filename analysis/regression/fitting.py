@@ -15,7 +15,6 @@ from analysis.regression.inference import (
     CLUSTERED,
     WILSON,
     Array,
-    Codes,
     Interval,
     NoEstimate,
     clustered_mean,
@@ -220,7 +219,8 @@ class Fitter:
         if column.null_count == len(column):
             raise NoEstimate("the dataset does not say who judged")
         part = part.narrowed(column.is_valid().to_numpy())
-        annotators: Codes = np.unique(codes(column)[part.at], return_inverse=True)[1]
+        # Numbered within the part: what is not fitted changes no bit.
+        annotators = codes(column.take(part.at))
         if len(annotators) and not annotators.any():
             raise NoEstimate("all comparisons were judged by one annotator, so there is no error to estimate")
         fitted = bradley_terry.fit(part.preferred_a, part.delta[:, None], part.clusters)
