@@ -4,8 +4,8 @@
 
 Made-up comparisons with controls. Printed are the time of the ladder, the rate and the placebos together, that of the
 models of strength and ties (a tenth of the comparisons tied), and the largest resident memory; then, for Bradley–Terry
-with the covariates of `bt_style` and errors clustered by prompt, lines `ratio <peer> bt_style <number>`: the peer's time
-over ours, medians of turns taken one after the other.
+with the covariates of `bt_style` and errors clustered by prompt, lines `ratio <peer> bt_style <number>`: the peer's
+time over ours, medians of turns taken one after the other.
 Peers: pyfixest where it is installed, and R (`glm.fit` and `sandwich`) where it is.
 """
 
