@@ -119,9 +119,9 @@ SPECIFICATIONS: dict[str, Specification] = {
     ),
     "ordered": Specification(
         "ordered logit on the strength of preference",
-        "logit P(s ≤ level) = θ_level − α (m_a − m_b), s the strength, above 0 where a is preferred, 0 of a tie; the "
-        "thresholds θ are symmetric about zero, so position has no effect. Up to ten sizes of strength are levels; "
-        "more are put into ten bins of about equal numbers",
+        "logit P(s ≤ level) = θ_level − α (m_a − m_b), s the strength, above 0 where a is preferred, 0 of a tie or "
+        "where the dataset says 0; θ symmetric about zero, so that position has no effect. Up to ten sizes of strength "
+        "are levels; more are put into ten bins of about equal numbers. Where a dataset leaves ties out, of the others",
         "McCullagh 1980; symmetric2 of Christensen's R package ordinal",
         "ordered",
         takes_ties=True,
