@@ -266,8 +266,7 @@ def read(
     Parameters
     ----------
     name
-        `responses`, `features`, `scores`, `comparisons`, `differences`, `estimates`, `forecasts`, `exclusions` or
-        `runs`.
+        A name of `analysis.schemas.TABLES`: `responses`, `scores`, `estimates`, ….
     outputs
         The output folder.
     study

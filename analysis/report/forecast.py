@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.collapse.forecasts import GENERATIONS, HEADLINE_BETA, REGIMES
-from analysis.collapse.generations import EXAMPLE, Regime, half_life, shares, until_mode
+from analysis.collapse.generations import EXAMPLE, Regime, shares
 from analysis.collapse.sharpening import SHARPENING, TOKENS
 from analysis.likelihood.measures import MEASURES
 from analysis.report import figures
@@ -137,14 +137,11 @@ class Top:
         found = (r for r in self.rows if _is_once(r) and r["candidates"] == kind)
         return next((r for r in found if is_number(r["effective_number"])), None)
 
-    def path(self, regime: tuple[float, float], end: str = "") -> tuple[list[float], list[float]]:
-        """Effective number and share of the mode in generations 0, 1, …; `end`: of their `_low` or `_high` end."""
-        rows = [r for r in self.rows if r["candidates"] == TYPICALITY and is_number(r["effective_number"])]
-        rows = [r for r in rows if r["beta"] == HEADLINE_BETA and _regime(r) == regime]
-        if len(rows) < GENERATIONS:
-            return [], []
-        n = rows[0]["n_candidates"]
-        return [n, *(r[f"effective_number{end}"] for r in rows)], [1 / n, *(r[f"mode_share{end}"] for r in rows)]
+    def again(self, regime: tuple[float, float], kind: str = TYPICALITY) -> Row | None:
+        """The row of the last generation at the headline β under a regime, by what is rewarded."""
+        wanted = (kind, HEADLINE_BETA, GENERATIONS)
+        found = (r for r in self.rows if (r["candidates"], r["beta"], r["generation"]) == wanted)
+        return next((r for r in found if _regime(r) == regime and is_number(r["effective_number"])), None)
 
 
 def _regime(row: Row) -> tuple[float, float]:
@@ -226,24 +223,24 @@ def _candidates(top: Top) -> Iterator[str]:
 
 
 def _again(top: Top) -> Iterator[str]:
-    for regime, name in _REGIMES.items():
-        paths = [top.path(regime, end) for end in ("", "_low", "_high")]
-        if paths[0][0]:
-            half = _when("by", [half_life(effective) for effective, _ in paths])
-            held = _when("from", [until_mode(modes) for _, modes in paths])
+    kept = [(name, top.again(regime)) for regime, name in _REGIMES.items()]
+    for name, row in (*kept, ("where every generation is rewarded for quality, too", top.again(REGIMES[0], BOTH))):
+        if row is not None:
             yield (
-                f"{name[0].upper()}{name[1:]}: half of the diversity that can be lost is gone {half}; the mode holds "
-                f"95 %, averaged over prompts, {held}."
+                f"{name[0].upper()}{name[1:]}: half of the diversity that can be lost is gone "
+                f"{_when('by', row, 'half_life')}; the mode holds 95 %, averaged over prompts, "
+                f"{_when('from', row, 'until_mode')}."
             )
 
 
-def _when(word: str, generations: Sequence[int | None]) -> str:
+def _when(word: str, row: Row, name: str) -> str:
     """A generation, with those at the ends of α's interval where they differ."""
-    # One that is not reached comes after all others.
-    low, *_, high = sorted(generations, key=lambda t: GENERATIONS + 1 if t is None else t)
     never = f"not within {GENERATIONS} generations"
-    value = never if generations[0] is None else f"{word} generation {generations[0]}"
-    return value + (f" ({low} to {never if high is None else high})" if low != high else "")
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    told = f"{word} generation {value:.0f}" if is_number(value) else never
+    if low == high:
+        return told
+    return f"{told} ({low:.0f} to {f'{high:.0f}' if is_number(high) else never})"
 
 
 def _split(share: float) -> str:
