@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.errors import StudyError
+from analysis.errors import CellError, StudyError, one_line
 from analysis.likelihood.encoding import LongResponses
 from analysis.likelihood.model import Located, load, locate, window_of
 from analysis.likelihood.request import Reader
@@ -17,6 +18,7 @@ from analysis.study import BaseModelSpec
 
 if TYPE_CHECKING:
     from analysis.likelihood.forward import Likelihood
+    from analysis.likelihood.scorer import Scorer
 
 # What makes scores comparable, in the words in which a difference is told.
 DECIDES = {
@@ -95,6 +97,16 @@ class BaseModel:
         """Its tokenizer."""
         return self.reader.tokenizer
 
+    @cached_property
+    def _scorer(self) -> "Scorer":
+        from analysis.likelihood.scorer import Scorer
+
+        try:
+            return Scorer(self.model, self.spec.batch_tokens)
+        except (RuntimeError, MemoryError) as error:
+            told = f"base model {self.spec.key!r} cannot be run on {self.model.device}: {one_line(error)}"
+            raise CellError(told) from error
+
     def prefix(self, prompt: Prompt) -> str:
         """The text before a response.
 
@@ -121,8 +133,6 @@ class BaseModel:
         tick
             Called with the tokens read and the tokens there are.
         """
-        from analysis.likelihood.scorer import Scorer
-
         unique = sorted(set(texts))
         found: dict[tuple[Prompt, str], Likelihood | str] = {}
         encoded = []
@@ -132,7 +142,7 @@ class BaseModel:
             else:
                 encoded.append((text, made))
         if encoded:
-            scorer, ready = Scorer(self.model, self.spec.batch_tokens), [made for _, made in encoded]
+            scorer, ready = self._scorer, [made for _, made in encoded]
             batches = scorer.batches(ready)
             total, done = sum(batch.n_tokens for batch in batches), 0
             for batch, scored in zip(batches, scorer.score_all(ready, batches), strict=True):

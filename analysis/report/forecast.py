@@ -187,15 +187,16 @@ def _gamma(top: Top) -> Iterator[str]:
         yield f"There is no γ: {SHARPENING[first['measure']].reason or first['status']}."
         return
     length = _length(row)
-    filled = f"1 + {fixed(row['alpha'], 4)} / " + (f"({_BETA} · {length.split()[0]})" if length else _BETA)
+    sign = "−" if row["alpha"] < 0 else "+"
+    filled = f"1 {sign} {fixed(abs(row['alpha']), 4)} / " + (f"({_BETA} · {length.split()[0]})" if length else _BETA)
     yield (
         f"{row['formula']} = {filled} = {fixed(row['gamma'], 3)} ({interval(row['gamma_low'], row['gamma_high'], 3)}) "
         f"at β = {_BETA}{f', with the median length of the responses, {length}' if length else ''}."
     )
     if length:
         yield (
-            f"Not 1 + α / β: α is per {_per(row['unit'])}, a mean over the response, while γ is the power of the "
-            "probability of the whole response; leaving the length out would overstate γ − 1 by that factor."
+            f"Not 1 + α / β: α is per {_per(row['unit'])}, a mean over the response, and γ is the power of the "
+            f"probability of the whole response, so that would overstate γ − 1 {length.split()[0]}-fold."
         )
     else:
         yield "Here α is per nat of the whole response, so no length enters."
@@ -208,17 +209,21 @@ def _candidates(top: Top) -> Iterator[str]:
         yield f"What is left of measured candidates cannot be told: {reason}; so there is γ only."
         return
     row = left[TYPICALITY]
+    # Labels with an α below zero reward what the base model finds unlikely.
+    rewarded = TYPICALITY if row["alpha"] >= 0 else "the untypical"
     yield (
         f"On {count(int(row['n_prompts']), 'prompt')} with three or more candidates ({number(row['n_candidates'], 2)} "
-        f"on average), rewarding typicality alone leaves an effective number of {_effective(row)}: the mode holds "
-        f"{percent(row['mode_share'], 0)} % ({percent_interval(row['mode_share_low'], row['mode_share_high'], 0)} %)."
+        f"on average), rewarding {rewarded} alone leaves an effective number of {_effective(row)}: the mode holds "
+        f"{percent(row['mode_share'], 0)} % ({percent_interval(row['mode_share_low'], row['mode_share_high'], 0)} %). "
+        f"A tenth of the prompts keep less than {fixed(row['effective_number_p10'])}, and a tenth more than "
+        f"{fixed(row['effective_number_p90'])}; each has its row in the table prompt_forecasts."
     )
     if BOTH in left:
         quality, both = left[QUALITY], left[BOTH]
         cost = quality["effective_number"] - both["effective_number"]
         yield (
             f"Rewarding quality alone leaves {_effective(quality)}, and both together {_effective(both)}: beyond "
-            f"quality, typicality {'costs' if cost >= 0 else 'gives back'} {fixed(abs(cost))} effective responses."
+            f"quality, {rewarded} {'costs' if cost >= 0 else 'gives back'} {fixed(abs(cost))} effective responses."
         )
 
 
@@ -227,20 +232,20 @@ def _again(top: Top) -> Iterator[str]:
     for name, row in (*kept, ("where every generation is rewarded for quality, too", top.again(REGIMES[0], BOTH))):
         if row is not None:
             yield (
-                f"{name[0].upper()}{name[1:]}: half of the diversity that can be lost is gone "
-                f"{_when('by', row, 'half_life')}; the mode holds 95 %, averaged over prompts, "
-                f"{_when('from', row, 'until_mode')}."
+                f"{name[0].upper()}{name[1:]}: the effective number has a half-life of {_when(row, 'half_life')}, and "
+                f"the mode holds 95 %, averaged over prompts, after {_when(row, 'until_mode')}."
             )
 
 
-def _when(word: str, row: Row, name: str) -> str:
-    """A generation, with those at the ends of α's interval where they differ."""
-    never = f"not within {GENERATIONS} generations"
-    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    told = f"{word} generation {value:.0f}" if is_number(value) else never
-    if low == high:
-        return told
-    return f"{told} ({low:.0f} to {f'{high:.0f}' if is_number(high) else never})"
+def _when(row: Row, name: str) -> str:
+    """A number of generations, with those at the ends of α's interval where they differ."""
+    value, low, high = (_generations(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    told = f"{value} generation{'' if value == '1' else 's'}"
+    return told if low == high else f"{told} ({low} to {high})"
+
+
+def _generations(value: Any) -> str:
+    return f"{value:.0f}" if is_number(value) else f"more than {GENERATIONS}"
 
 
 def _split(share: float) -> str:

@@ -71,6 +71,25 @@ def test_what_typicality_costs_beyond_quality():
     assert "beyond quality" not in told(table(rows(bias())))
 
 
+def test_the_pace_is_told_with_its_interval():
+    frame = table(rows(bias(good=1.0)))
+    row = frame.query("candidates == 'typicality' and generation == 10 and fresh_share == 0 and entropy_bonus == 0")
+    half, low, high = (row[f"half_life{end}"].item() for end in ("", "_low", "_high"))
+    between = "" if low == high else f" ({low:.0f} to {high:.0f})"
+    plural = "" if half == 1 else "s"
+    text = told(frame)
+    assert f"Trained again and again: the effective number has a half-life of {half:.0f} generation{plural}{between}" in text
+    assert "Where every generation is rewarded for quality, too: the effective number has a half-life" in text
+    assert "more than 10 generations" in told(table(rows(bias(0.01, 0.001))))
+    assert "each has its row in the table prompt_forecasts" in text
+
+
+def test_labels_that_reward_the_untypical_are_told_so():
+    text = told(table(rows(bias(-0.8))))
+    assert "γ = 1 + α / (β · tokens) = 1 − 0.8000 / (0.1 · 50) = 0.840" in text
+    assert "rewarding the untypical alone leaves" in text
+
+
 def test_the_sentence_of_the_answer():
     made = records(table(rows(bias())))
     said = sentence(made, *CELL, MEASURE)
