@@ -20,6 +20,7 @@ Line = tuple[str, ...]
 TYPICALITY, QUALITY, BOTH = "typicality", "quality", "both"
 COLUMNS: Line = ("Dataset", "Base model", "Measure", "α from", "α", "Length", "γ", "70 : 30 becomes")
 COLUMNS += ("Effective number", "Share of the mode, %")
+PACE: Line = ("Dataset", "Base model", "Training", "Half-life, generations", "Mode holds 95 % after, generations")
 _BETA = number(HEADLINE_BETA, 1)
 _REGIMES = dict(
     zip(
@@ -36,11 +37,12 @@ _REGIMES = dict(
 
 @dataclass(frozen=True)
 class Chapter:
-    """The chapter: what is said of each cell, its table, why numbers are missing, and its figures."""
+    """The chapter: what is said of each cell, its tables of γ and of the pace, why numbers are missing, and figures."""
 
     cells: tuple[tuple[str, tuple[str, ...]], ...]
     columns: Line
     lines: tuple[Line, ...]
+    pace: tuple[Line, ...]
     gaps: tuple[str, ...]
     pictures: tuple[Picture, ...]
     example: str
@@ -66,6 +68,7 @@ def chapter(forecasts: pd.DataFrame, measure: str) -> Chapter | None:
         tuple((f"{key[0]} under {key[1]}", tuple(_told(top))) for key, top in tops.items()),
         COLUMNS,
         tuple(_line(r, once) for r in once if r["candidates"] is None),
+        tuple(line for key, top in tops.items() for line in _pace(key, top)),
         tuple(dict.fromkeys(_gaps(once))),
         tuple(_pictures(forecasts, measure, [top for top in tops.values() if top.known])),
         ", ".join(_split(share) for share in shares(EXAMPLE[0], Regime(EXAMPLE[1]), 5)),
@@ -174,7 +177,6 @@ def _told(top: Top) -> Iterator[str]:
     )
     yield from _gamma(top)
     yield from _candidates(top)
-    yield from _again(top)
 
 
 def _per(unit: str) -> str:
@@ -196,7 +198,7 @@ def _gamma(top: Top) -> Iterator[str]:
     if length:
         yield (
             f"Not 1 + α / β: α is per {_per(row['unit'])}, a mean over the response, and γ is the power of the "
-            f"probability of the whole response, so that would overstate γ − 1 {length.split()[0]}-fold."
+            f"probability of the whole response, so that would overstate γ − 1 by a factor of {length.split()[0]}."
         )
     else:
         yield "Here α is per nat of the whole response, so no length enters."
@@ -214,9 +216,8 @@ def _candidates(top: Top) -> Iterator[str]:
     yield (
         f"On {count(int(row['n_prompts']), 'prompt')} with three or more candidates ({number(row['n_candidates'], 2)} "
         f"on average), rewarding {rewarded} alone leaves an effective number of {_effective(row)}: the mode holds "
-        f"{percent(row['mode_share'], 0)} % ({percent_interval(row['mode_share_low'], row['mode_share_high'], 0)} %). "
-        f"A tenth of the prompts keep less than {fixed(row['effective_number_p10'])}, and a tenth more than "
-        f"{fixed(row['effective_number_p90'])}; each has its row in the table prompt_forecasts."
+        f"{percent(row['mode_share'], 0)} % ({percent_interval(row['mode_share_low'], row['mode_share_high'], 0)} %)."
+        f"{_spread(row)}"
     )
     if BOTH in left:
         quality, both = left[QUALITY], left[BOTH]
@@ -227,21 +228,28 @@ def _candidates(top: Top) -> Iterator[str]:
         )
 
 
-def _again(top: Top) -> Iterator[str]:
+def _spread(row: Row) -> str:
+    """How prompts differ, where there are enough of them for tenths."""
+    if row["n_prompts"] < 10:
+        return ""
+    return (
+        f" A tenth of the prompts keep less than {fixed(row['effective_number_p10'])}, and a tenth more than "
+        f"{fixed(row['effective_number_p90'])}; each has its row in the table prompt_forecasts."
+    )
+
+
+def _pace(key: tuple[str, str], top: Top) -> Iterator[Line]:
+    """How fast a cell's candidates narrow from generation to generation, a line for each way of training."""
     kept = [(name, top.again(regime)) for regime, name in _REGIMES.items()]
-    for name, row in (*kept, ("where every generation is rewarded for quality, too", top.again(REGIMES[0], BOTH))):
+    for name, row in (*kept, ("rewarded for quality, too", top.again(REGIMES[0], BOTH))):
         if row is not None:
-            yield (
-                f"{name[0].upper()}{name[1:]}: the effective number has a half-life of {_when(row, 'half_life')}, and "
-                f"the mode holds 95 %, averaged over prompts, after {_when(row, 'until_mode')}."
-            )
+            yield (*key, name, _when(row, "half_life"), _when(row, "until_mode"))
 
 
 def _when(row: Row, name: str) -> str:
     """A number of generations, with those at the ends of α's interval where they differ."""
     value, low, high = (_generations(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    told = f"{value} generation{'' if value == '1' else 's'}"
-    return told if low == high else f"{told} ({low} to {high})"
+    return value if low == high else f"{value} ({low} to {high})"
 
 
 def _generations(value: Any) -> str:

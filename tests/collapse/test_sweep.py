@@ -96,7 +96,9 @@ def test_rows_are_each_temperature_and_each_step(found: Sweep):
         expected = alone[row.temperature, "entropy_drawn"] - alone[row.other_temperature, "entropy_drawn"]
         assert row.estimate == pytest.approx(expected)
     exact = frame[(frame["quantity"] == "entropy") & (frame["status"] == "ok")]
-    assert len(exact) == 5 and ((exact["conf_low"] < exact["estimate"]) & (exact["estimate"] < exact["conf_high"])).all()
+    assert (
+        len(exact) == 5 and ((exact["conf_low"] < exact["estimate"]) & (exact["estimate"] < exact["conf_high"])).all()
+    )
     assert set(frame.loc[frame["n_prompts"] == 6, "quantity"]) >= {"entropy", "distinct_2", "repetition"}
 
 

@@ -132,7 +132,10 @@ def test_a_baseline_is_kept_and_found_again(tmp_path: Path):
     ("change", "told"),
     [
         ({"scoring": SCORING | {"revision": "y" * 12}}, "made with revision of the base model yyyyyyyyyyyy, not x"),
-        ({"scoring": SCORING | {"template": "chat", "scorer_version": 0}}, "template chat, not x; version of the scorer 0"),
+        (
+            {"scoring": SCORING | {"template": "chat", "scorer_version": 0}},
+            "template chat, not x; version of the scorer 0",
+        ),
         ({"kind": "other"}, "is no baseline of this version"),
         ({"prompts": [1]}, "is no baseline of this version"),
     ],

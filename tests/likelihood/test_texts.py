@@ -39,7 +39,9 @@ def test_scores_are_those_of_single_texts(spec: BaseModelSpec):
 
 
 def test_what_cannot_be_scored_has_its_reason(tmp_path: Path):
-    refuses = "{% if messages[0].content == 'no' %}{{ raise_exception('not this') }}{% endif %}{{ messages[0].content }}"
+    refuses = (
+        "{% if messages[0].content == 'no' %}{{ raise_exception('not this') }}{% endif %}{{ messages[0].content }}"
+    )
     folder = tiny_model(tmp_path, chat_template=refuses)
     model = BaseModel.of(BaseModelSpec(name=str(folder), device="cpu"), "chat")
     found = model.score([(text_prompt("no"), "x"), (text_prompt("yes"), ""), (text_prompt("yes"), " the dog")])
