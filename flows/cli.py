@@ -149,6 +149,34 @@ def validate(study: str, outputs: Path, draws: int, as_json: bool) -> int:
 
 
 @command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@outputs_option
+@click.option("--prompt", metavar="COLUMN", help="Of the prompts; prompt unless given.")
+@click.option("--response", metavar="COLUMN", help="Of the generations; response unless given.")
+@click.option("--group", metavar="COLUMN", help="Such as a model or a temperature; group, if there is one.")
+@click.option("--status", metavar="COLUMN", help="Anything but ok, success, completed or nothing marks a failure.")
+@click.option("--error", metavar="COLUMN", help="Anything in it marks a failure.")
+@click.option("--entropy", metavar="COLUMN", help="Mean next-token entropy of each generation, in nats.")
+@click.option(
+    "--encoder", default="tfidf", show_default=True, metavar="NAME", help="tfidf, hashing, or a Hub id or folder."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws sets and the bootstrap.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def diversity(file: Path, outputs: Path, encoder: str, seed: int, as_json: bool, **columns: str | None) -> int:
+    """Measure how diverse the generations in FILE are, and how much its groups differ.
+
+    FILE is CSV, TSV, JSON Lines or Parquet, a row a generation. Empty and failed generations are counted apart and
+    never as diversity. An encoder from the Hub (an id of sentence-transformers) needs the extra `encoders`.
+    """
+    environment.prepare()
+    from analysis.outputs import Outputs
+    from flows.diversity import measure_file
+
+    measure_file(file, columns, encoder, seed, Outputs(outputs), as_json)
+    return DONE
+
+
+@command.command()
 @click.argument("run_a")
 @click.argument("run_b")
 @outputs_option

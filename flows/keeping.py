@@ -41,7 +41,7 @@ def keys(name: str, path: Path, base_model: BaseModel) -> dict[str, Any]:
 
 
 def keep(outputs: Outputs, made: Mapping[str, Sequence[Row]], keys: Mapping[str, Any]) -> list[Path]:
-    """Write rows to their tables, in place of those of the same name and base model, and the manifest anew.
+    """Write rows to their tables, in place of those of the same name and base model.
 
     Returns
     -------
@@ -49,13 +49,26 @@ def keep(outputs: Outputs, made: Mapping[str, Sequence[Row]], keys: Mapping[str,
         The files.
     """
     name = f"{cell_name(keys['name'], keys['base_model'])}.parquet"
-    paths = [outputs.root / table / name for table in made]
+    files = {outputs.root / table / name: (table, [{**keys, **row} for row in rows]) for table, rows in made.items()}
+    write(outputs, files, f"a measurement of {keys['file']}")
+    return list(files)
+
+
+def write(outputs: Outputs, files: Mapping[Path, tuple[str, Sequence[Row]]], holder: str) -> None:
+    """Write files of tables, each a name of a table and its rows, and the dictionary and the manifest anew.
+
+    Parameters
+    ----------
+    outputs, files
+        The output folder, and what goes where in it.
+    holder
+        Who holds the folder meanwhile.
+    """
     with (
         tables.writing(outputs.root),
-        outputs.lock(f"a measurement of {keys['file']}", lambda text: progress.console.print(text, markup=False)),
+        outputs.lock(holder, lambda text: progress.console.print(text, markup=False)),
     ):
-        for path, (table, rows) in zip(paths, made.items(), strict=True):
-            tables.write(path, table, [{**keys, **row} for row in rows])
+        for path, (table, rows) in files.items():
+            tables.write(path, table, rows)
         tables.write_text(outputs.root / "README.md", data_card())
         write_manifest(outputs)
-    return paths

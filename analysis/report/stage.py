@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from analysis.likelihood.measures import MEASURES
 from analysis.outputs import Outputs
 from analysis.regression.part import TYPICALITY
 from analysis.regression.specifications import SPECIFICATIONS
-from analysis.report import words
+from analysis.report import diversity, words
 from analysis.report.answers import answers
 from analysis.report.caveats import caveats
 from analysis.report.changes import changes, previous_run
@@ -55,8 +55,8 @@ def report(outputs: Outputs, run_id: str) -> Report:
     study = content.study.name
     folder = outputs.report(study, run_id)
     values = _values(content, outputs)
-    forecast = values["forecast"].pictures if values["forecast"] else ()
-    for picture in (values["forest"], *values["pictures"], *forecast):
+    chapters = [made.pictures for name in ("forecast", "diversity") if (made := values[name])]
+    for picture in (values["forest"], *values["pictures"], *chain.from_iterable(chapters)):
         if picture is not None:
             write_text(folder / f"{picture.name}.svg", picture.image)
     for name in ("index.html", "report.md"):
@@ -79,7 +79,8 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
     run_id, study, measure = content.run["run_id"], content.study, content.measure
     estimates = content.table.to_pandas()
     current = content.is_published(outputs)
-    forecasts = _forecasts(study.name, outputs) if current else _no_rows("forecasts")
+    forecasts = _rows("forecasts", study.name, outputs) if current else _no_rows("forecasts")
+    measured = _rows("diversity", study.name, outputs) if current else _no_rows("diversity")
     given = answers(content, forecasts)
     raters = {c.dataset: c.rater for c in content.cells}
     scored = [(c.dataset, c.base_model, c.facts["scoring_id"]) for c in content.cells if c.facts]
@@ -94,6 +95,8 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
             pictures(estimates, _differences(content, outputs) if current else _no_rows("differences"), measure)
         ),
         "forecast": chapter(forecasts, measure),
+        "diversity": diversity.chapter(measured),
+        "diversity_method": diversity.method(),
         "headline_beta": words.number(HEADLINE_BETA, 1),
         "example_gamma": EXAMPLE[1],
         "pace_columns": PACE,
@@ -132,10 +135,10 @@ def _differences(content: Content, outputs: Outputs) -> pd.DataFrame:
     return frame
 
 
-def _forecasts(study: str, outputs: Outputs) -> pd.DataFrame:
-    """The study's forecasts; none where its tables were made before there were any."""
-    path = outputs.study_table("forecasts", study)
-    frame: pd.DataFrame = tables.scan("forecasts", [path] if path.is_file() else []).to_pandas()
+def _rows(name: str, study: str, outputs: Outputs) -> pd.DataFrame:
+    """The study's rows of a table; none where its tables were made before there was that one."""
+    path = outputs.study_table(name, study)
+    frame: pd.DataFrame = tables.scan(name, [path] if path.is_file() else []).to_pandas()
     return frame
 
 

@@ -17,6 +17,7 @@ TABLES = (
     "estimates",
     "forecasts",
     "prompt_forecasts",
+    "diversity",
     "exclusions",
     "runs",
 )

@@ -47,11 +47,13 @@ def diversity(dataset: str, scorings: Mapping[str, str | None], study: Study, ou
     ahead = dict(zip(wins["response_id"].to_pylist(), wins["wins"].to_pylist(), strict=True))
     groups = []
     for name, sign in ((CHOSEN, 1), (REJECTED, -1)):
-        held: dict[str, tuple[int, ...]] = {}
-        for k, response in enumerate(ids):
-            if sign * ahead[response] > 0:
-                held[prompts[response]] = (*held.get(prompts[response], ()), k)
-        groups.append(Group(name, held))
+        held: dict[str, list[int]] = {}
+        mine = [k for k, response in enumerate(ids) if sign * ahead[response] > 0]
+        for k in mine:
+            if texts[k].strip():
+                held.setdefault(prompts[ids[k]], []).append(k)
+        n_empty = len(mine) - sum(len(indices) for indices in held.values())
+        groups.append(Group(name, {prompt: tuple(indices) for prompt, indices in held.items()}, n_empty))
     entropies = {model: _entropies(ids, scoring, outputs) for model, scoring in scorings.items()}
     found = rows(groups, Measurer.of(texts, entropies=entropies), study.seed)
     write(found, study, dataset, work, n_available)

@@ -2,6 +2,7 @@
 
 from analysis.report.figures.curve import specification_curve
 from analysis.report.figures.distribution import distribution
+from analysis.report.figures.diversity import diversity
 from analysis.report.figures.dose import dose_response
 from analysis.report.figures.forecast import generations, narrowing
 from analysis.report.figures.forest import forest
@@ -12,6 +13,7 @@ from analysis.report.figures.sampling import temperature
 
 __all__ = [
     "distribution",
+    "diversity",
     "dose_response",
     "forest",
     "generations",
