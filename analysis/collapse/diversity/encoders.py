@@ -74,6 +74,8 @@ def _counted(corpus: Corpus, encoder: str) -> Any:
     shape = len(corpus), len(corpus.vocabulary)
     counts = sparse.csr_matrix((np.ones(len(columns)), columns, ends), shape)
     counts.sum_duplicates()
+    if not len(columns):
+        return counts
     if encoder == TFIDF:
         return TfidfTransformer(sublinear_tf=True).fit_transform(counts)
     hashing = HashingVectorizer(n_features=HASHED, analyzer=_itself, alternate_sign=False, norm=None)

@@ -1,10 +1,14 @@
 """The sides of a dataset, from its comparisons; and those of a whole run."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from analysis.collapse.diversity.sides import net_wins
+from analysis import tables
+from analysis.collapse.diversity.sides import failed, net_wins
 from tests.runs import Finished
 
 
@@ -29,6 +33,15 @@ def test_swapping_a_and_b_changes_nothing():
         {"prompt_id": ["p", "p"], "response_a": ["y", "z"], "response_b": ["x", "y"], "preference": ["b", "a"]}
     )
     assert net_wins(a) == net_wins(b)
+
+
+def test_a_dataset_without_numbers_has_rows_that_say_why(tmp_path: Path):
+    study = SimpleNamespace(name="made", seed=0)
+    failed(study, "gone", "it is gone", tmp_path)
+    found = tables.scan("diversity", [tmp_path / "diversity/gone.parquet"]).to_pandas()
+    assert set(found["status"]) == {"it is gone"}
+    assert found["estimate"].isna().all()
+    assert set(found["group"]) == {"chosen", "rejected"}
 
 
 def test_a_run_measures_both_sides_of_every_dataset(finished: Finished):
