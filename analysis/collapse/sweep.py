@@ -147,8 +147,7 @@ def _texts(draws: Sequence[tuple[list[Drawn], ...]]) -> tuple[Array, str]:
         written = [d.text for d in drawn if d.text.strip()]
         sets.append(tuple(range(len(texts), len(texts) + len(written))))
         texts += written
-    # Where there is no text at all, one stands in for the vocabulary that an encoder needs.
-    measurer = Measurer.of(texts or ["nothing"])
+    measurer = Measurer.of(texts)
     values = np.full((len(sets), len(measurer.columns)), np.nan)
     known = [k for k, one in enumerate(sets) if one]
     values[known] = measurer.values([sets[k] for k in known])

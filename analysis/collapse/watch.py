@@ -124,13 +124,12 @@ def score(
     """Measure generations: their entropies under a base model, by the scorer of studies, and their repetition."""
     found = base_model.score([(r.prompt, r.text) for r in requests], tick)
     entropies = np.array([np.nan if isinstance(one, str) else one.mean_entropy for one in found], float)
-    measurer = Measurer.of([r.text for r in requests]) if requests else Measurer.of(["nothing"])
-    texts = measurer.corpus.texts if requests else ()
+    measurer = Measurer.of([r.text for r in requests])
     return Scored(
         requests,
         [prompt_id(r.prompt) for r in requests],
         entropies,
-        repetition(grams(texts, REPETITION_N)[REPETITION_N - 1]) if requests else entropies,
+        repetition(grams(measurer.corpus.texts, REPETITION_N)[REPETITION_N - 1]),
         [0 if isinstance(one, str) else len(one.token_logprobs) for one in found],
         [one if isinstance(one, str) else "ok" for one in found],
         measurer,

@@ -164,6 +164,12 @@ def test_entropies_are_those_of_the_scorer(base_model: BaseModel):
     assert found.reasons == ["ok"] * 4 and all(n > 0 for n in found.tokens)
 
 
+def test_nothing_to_measure_is_no_baseline(base_model: BaseModel):
+    found = score([], base_model)
+    assert found.levels() == {} and len(found.entropies) == 0
+    assert Baseline.of("nothing", SCORING, found.levels()).entropy_for(A) == (None, None)
+
+
 def test_the_base_model_s_own_samples(tiny: Path):
     fresh = BaseModel.of(BaseModelSpec(name=str(tiny), device="cpu"), "plain")
     asked = [Request("1", text_prompt("The dog"), "x"), Request("2", text_prompt("The dog"), "y")]
