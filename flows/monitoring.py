@@ -194,10 +194,8 @@ def _signs(one: Watched) -> Table:
 
 def _counts(one: Watched) -> Iterator[str]:
     if one.n_compared:
-        yield (
-            f"{one.n_flagged:,} of {count(one.n_compared, 'request')} have an entropy more than {ENTROPY_DROP:.0%} "
-            "below their baseline."
-        )
+        below = f"more than {100 * ENTROPY_DROP:.0f} % below their baseline"
+        yield f"{one.n_flagged:,} of {count(one.n_compared, 'request')} have an entropy {below}."
     if one.n_other_prompts:
         yield (
             f"{one.n_other_prompts:,} of these are compared with the mean of other prompts: the baseline does not have "
