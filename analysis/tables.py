@@ -268,8 +268,7 @@ def read(
     Parameters
     ----------
     name
-        `responses`, `features`, `scores`, `comparisons`, `differences`, `estimates`, `forecasts`, `diversity`,
-        `exclusions` or `runs`.
+        A name of `analysis.schemas.TABLES`: `responses`, `scores`, `estimates`, ….
     outputs
         The output folder.
     study

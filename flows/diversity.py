@@ -9,19 +9,17 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from analysis import tables
 from analysis.collapse.diversity.encoders import TFIDF
 from analysis.collapse.diversity.estimates import Row, rows
 from analysis.collapse.diversity.generations import Generations, read
 from analysis.collapse.diversity.metrics import ENTROPY, METRICS, Measurer
 from analysis.collapse.diversity.sets import SCOPES, TOGETHER
-from analysis.dictionary import data_card
 from analysis.errors import StudyError
 from analysis.ids import content_id, file_sha256
-from analysis.manifest import write_manifest
 from analysis.outputs import Outputs
 from analysis.report.words import count, fixed, interval, is_number, listed
 from flows import progress
+from flows.keeping import write
 from flows.listing import block, emit
 
 _SCOPES = {
@@ -70,13 +68,7 @@ def _write(made: Sequence[Row], path: Path, found: Generations, encoder: str, ou
     question = content_id(str(path.resolve()), encoder, json.dumps(dict(found.columns), sort_keys=True))
     # A study's name holds no dot, so that its file is never this one.
     target = outputs.root / "diversity" / f"{path.stem}.{question[:12]}.parquet"
-    with (
-        tables.writing(outputs.root),
-        outputs.lock("typicality diversity", lambda text: progress.console.print(text, markup=False)),
-    ):
-        tables.write(target, "diversity", made)
-        tables.write_text(outputs.root / "README.md", data_card())
-        write_manifest(outputs)
+    write(outputs, {target: ("diversity", made)}, "typicality diversity")
     return target
 
 

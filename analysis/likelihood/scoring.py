@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from analysis.errors import CellError, one_line
 from analysis.hub import Origin
 from analysis.ids import content_id
 from analysis.likelihood import SCORER_VERSION
-from analysis.likelihood.encoding import Encoder
+from analysis.likelihood.encoding import Encoder, LongResponses
 from analysis.likelihood.model import Located, load, locate, tokenizer_of, tokenizer_sha256, window_of
 from analysis.likelihood.request import Block, Job, Reader
 from analysis.likelihood.store import Key, Store, score_row, token_row
@@ -77,7 +77,27 @@ class Counts:
         self.n_memorised += n * bool(certain)
 
 
-def reader_of(spec: BaseModelSpec, study: Study, located: Located) -> tuple[Reader, dict[str, Any]]:
+class Reading(Protocol):
+    """What a study says of how texts are read."""
+
+    @property
+    def template(self) -> str:
+        """How prompt and response are joined."""
+
+    @property
+    def long_responses(self) -> LongResponses:
+        """What is done to responses beyond the window."""
+
+    @property
+    def token_logprobs(self) -> bool:
+        """Whether it is to be known where tokens end."""
+
+    @property
+    def needs_unconditional(self) -> bool:
+        """Whether log p(response) is to be scored, too."""
+
+
+def reader_of(spec: BaseModelSpec, study: Reading, located: Located) -> tuple[Reader, dict[str, Any]]:
     """What turns texts into what is to be scored, and the columns of `scores` that say under which model and how.
 
     Neither needs the base model's weights.
@@ -198,7 +218,7 @@ class Scoring:
 
 
 def _provenance(
-    spec: BaseModelSpec, located: Located, tokenizer: str, window: int | None, study: Study
+    spec: BaseModelSpec, located: Located, tokenizer: str, window: int | None, study: Reading
 ) -> dict[str, Any]:
     decides = {
         "base_model": located.name,

@@ -26,7 +26,7 @@ from analysis.report.caveats import caveats
 from analysis.report.changes import changes, previous_run
 from analysis.report.content import SEE, Content, Row, gather, told_once
 from analysis.report.examples import examples
-from analysis.report.forecast import chapter, units
+from analysis.report.forecast import PACE, chapter, units
 from analysis.report.headline import headline
 from analysis.report.pictures import forest, pictures
 from analysis.report.told import Told, told
@@ -100,6 +100,7 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         "diversity_method": diversity.method(),
         "headline_beta": words.number(HEADLINE_BETA, 1),
         "example_gamma": EXAMPLE[1],
+        "pace_columns": PACE,
         "sharpenings": units(study.measures),
         "examples": examples(outputs, study.name, scored, measure) if current else [],
         "caveats": caveats(content),
