@@ -9,19 +9,17 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from analysis import tables
 from analysis.collapse.diversity.encoders import TFIDF
 from analysis.collapse.diversity.estimates import Row, rows
 from analysis.collapse.diversity.generations import Generations, read
 from analysis.collapse.diversity.metrics import ENTROPY, METRICS, Measurer
 from analysis.collapse.diversity.sets import MOST_GENERATIONS, SCOPES, TOGETHER
-from analysis.dictionary import data_card
 from analysis.errors import StudyError
 from analysis.ids import content_id, file_sha256
-from analysis.manifest import write_manifest
 from analysis.outputs import Outputs
 from analysis.report.words import count, fixed, interval, is_number, listed
 from flows import progress
+from flows.keeping import write
 from flows.listing import block, emit
 
 _SCOPES = {
@@ -58,7 +56,7 @@ def measure_file(
         tick.finish()
     keys = {"file": path.name, "file_sha256": file_sha256(path)}
     made = [{**keys, **row} for row in made]
-    table = _write(made, path, found, measurer.encoded.name, outputs)
+    table = _write(made, path, found, encoder, outputs)
     if as_json:
         click.echo(json.dumps(made, indent=2, ensure_ascii=False))
     else:
@@ -68,15 +66,10 @@ def measure_file(
 def _write(made: Sequence[Row], path: Path, found: Generations, encoder: str, outputs: Outputs) -> Path:
     """Write the rows to a file of their own, which the same question about the same file replaces."""
     question = content_id(str(path.resolve()), encoder, json.dumps(dict(found.columns), sort_keys=True))
-    # A study's name holds no dot, so that its file is never this one.
-    target = outputs.root / "diversity" / f"{path.stem}.{question[:12]}.parquet"
-    with (
-        tables.writing(outputs.root),
-        outputs.lock("typicality diversity", lambda text: progress.console.print(text, markup=False)),
-    ):
-        tables.write(target, "diversity", made)
-        tables.write_text(outputs.root / "README.md", data_card())
-        write_manifest(outputs)
+    # A study's name holds no dot, so that its file is never this one; what begins with one, or with _, is not read.
+    name = path.stem.lstrip("._") or "file"
+    target = outputs.root / "diversity" / f"{name}.{question[:12]}.parquet"
+    write(outputs, {target: ("diversity", made)}, "typicality diversity")
     return target
 
 

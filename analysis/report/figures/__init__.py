@@ -9,6 +9,7 @@ from analysis.report.figures.forest import forest
 from analysis.report.figures.ladder import ladder
 from analysis.report.figures.markup import svg
 from analysis.report.figures.placebos import placebos
+from analysis.report.figures.sampling import temperature
 
 __all__ = [
     "distribution",
@@ -21,4 +22,5 @@ __all__ = [
     "placebos",
     "specification_curve",
     "svg",
+    "temperature",
 ]
