@@ -128,7 +128,7 @@ class Earlier:
             Number of comparisons that have a difference.
         """
         name, cell = cell_name(dataset, base_model), _cell(dataset, base_model)
-        for table in ("differences", "forecasts"):
+        for table in ("differences", "forecasts", "prompt_forecasts"):
             self._keep(table, work / table / f"{name}.parquet", cell)
         asked = cell & (ds.field("stage") == "regression")
         self._keep("exclusions", work / "exclusions" / f"regression-{name}.parquet", asked)

@@ -3,9 +3,10 @@
 `outputs/README.md`, the Arrow schemas on disk and the report's column notes are all made from these declarations.
 """
 
-from analysis.schemas.collapse import DIVERSITY, FORECASTS
+from analysis.schemas.collapse import DIVERSITY, FORECASTS, PROMPT_FORECASTS
 from analysis.schemas.columns import SCHEMA_VERSION, Column, Table
 from analysis.schemas.estimates import ESTIMATES
+from analysis.schemas.generations import MONITOR, SIGNS, TEMPERATURE
 from analysis.schemas.judgements import COMPARISONS, DIFFERENCES, EXCLUSIONS
 from analysis.schemas.remedies import ANSWERS, GENERATIONS, REMEDIES, SAMPLINGS
 from analysis.schemas.runs import RUNS
@@ -16,8 +17,8 @@ __all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Table"]
 TABLES = {
     t.name: t
     for t in (
-        *(RESPONSES, FEATURES, SCORES, TOKEN_LOGPROBS, COMPARISONS, DIFFERENCES, ESTIMATES, FORECASTS, DIVERSITY),
-        *(EXCLUSIONS, RUNS),
+        *(RESPONSES, FEATURES, SCORES, TOKEN_LOGPROBS, COMPARISONS, DIFFERENCES, ESTIMATES, FORECASTS),
+        *(PROMPT_FORECASTS, DIVERSITY, TEMPERATURE, MONITOR, SIGNS, EXCLUSIONS, RUNS),
         *(ANSWERS, GENERATIONS, REMEDIES, SAMPLINGS),
     )
 }

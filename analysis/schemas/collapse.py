@@ -6,6 +6,7 @@ from analysis.schemas.columns import (
     FLAG,
     MEASURE,
     MODEL,
+    PROMPT,
     REAL,
     STUDY,
     TEXT,
@@ -62,6 +63,48 @@ FORECASTS = Table(
         optional("mode_share", REAL, "mean over prompts of the largest weight", "share"),
         optional("mode_share_low", REAL, "the least of it over α's 95 % interval", "share"),
         optional("mode_share_high", REAL, "the greatest", "share"),
+        optional(
+            "half_life",
+            COUNT,
+            "over generations: the first in which half of the effective number that can be lost, down to one response, "
+            "is lost; null where none of the ten is",
+            "generations",
+        ),
+        optional("half_life_low", COUNT, "the soonest over α's 95 % interval", "generations"),
+        optional("half_life_high", COUNT, "the latest; null where it is not within ten", "generations"),
+        optional(
+            "until_mode",
+            COUNT,
+            "over generations: the first in which the mode holds 95 %, averaged over prompts; null where none of the "
+            "ten is",
+            "generations",
+        ),
+        optional("until_mode_low", COUNT, "the soonest over α's 95 % interval", "generations"),
+        optional("until_mode_high", COUNT, "the latest; null where it is not within ten", "generations"),
+    ),
+)
+
+PROMPT_FORECASTS = Table(
+    "prompt_forecasts",
+    "what training on a cell's labels would leave of one prompt's measured candidates, three or more, at β = 0.1",
+    (
+        STUDY,
+        DATASET,
+        MODEL,
+        PROMPT,
+        MEASURE,
+        Column("specification", TEXT, "where α comes from, as in forecasts"),
+        Column("slice", TEXT, "the comparisons that α was fitted to"),
+        Column("candidates", TEXT, "what is rewarded: typicality, quality or both, as in forecasts"),
+        Column("beta", REAL, "β: weight of the KL penalty against the base model", "log-odds per nat"),
+        Column("n_candidates", COUNT, "candidates of the prompt: what is effective without training", "responses"),
+        Column("entropy", REAL, "entropy H of their weights", "nats"),
+        Column("effective_number", REAL, "exp(H)", "responses"),
+        optional("effective_number_low", REAL, "the least of it over α's 95 % interval", "responses"),
+        optional("effective_number_high", REAL, "the greatest", "responses"),
+        Column("mode_share", REAL, "the largest weight", "share"),
+        optional("mode_share_low", REAL, "the least of it over α's 95 % interval", "share"),
+        optional("mode_share_high", REAL, "the greatest", "share"),
     ),
 )
 
@@ -84,8 +127,9 @@ DIVERSITY = Table(
         Column(
             "scope",
             TEXT,
-            "per_input: a set is the generations of one prompt that has two or more; across_input: a set is one "
-            "generation of each of 25 prompts, which the seed draws; estimates are means over sets",
+            "per_input: a set is the generations of one prompt that has two or more (at most the first 2,000); "
+            "across_input: a set is one generation of each of 25 prompts, which the seed draws (of at most 5,000 "
+            "prompts); estimates are means over sets",
         ),
         Column(
             "metric",

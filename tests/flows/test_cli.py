@@ -16,6 +16,7 @@ TABLES = (
     "differences",
     "estimates",
     "forecasts",
+    "prompt_forecasts",
     "diversity",
     "exclusions",
     "runs",

@@ -26,7 +26,7 @@ class Encoded:
     Attributes
     ----------
     name
-        Which encoder, with the commit of one from the Hub.
+        Which encoder, with the commit of one from the Hub, and how many texts it cut.
     vectors
         (m, d) of length one each, a numpy array or a sparse matrix.
     least
@@ -74,6 +74,8 @@ def _counted(corpus: Corpus, encoder: str) -> Any:
     shape = len(corpus), len(corpus.vocabulary)
     counts = sparse.csr_matrix((np.ones(len(columns)), columns, ends), shape)
     counts.sum_duplicates()
+    if not len(columns):
+        return counts
     if encoder == TFIDF:
         return TfidfTransformer(sublinear_tf=True).fit_transform(counts)
     hashing = HashingVectorizer(n_features=HASHED, analyzer=_itself, alternate_sign=False, norm=None)
@@ -100,11 +102,21 @@ def _trained(texts: Sequence[str], encoder: str) -> Encoded:
             model_kwargs={"use_safetensors": True},
         )  # fmt: skip
         vectors = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True)
+        cut = _cut(model, texts)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CellError(
             f"{encoder} cannot be loaded as an encoder of sentence-transformers: {one_line(error)}"
         ) from error
-    return Encoded(name, np.asarray(vectors, np.float64), LEAST_TRAINED)
+    return Encoded(f"{name}{cut}", np.asarray(vectors, np.float64), LEAST_TRAINED)
+
+
+def _cut(model: Any, texts: Sequence[str]) -> str:
+    """How many texts are longer than what the model reads, in words for its name; empty where none is."""
+    longest = model.max_seq_length
+    if not longest or not texts:
+        return ""
+    n = sum(len(ids) > longest for ids in model.tokenizer(list(texts))["input_ids"])
+    return f" ({n:,} of {len(texts):,} texts cut to {longest} tokens)" if n else ""
 
 
 def _located(encoder: str) -> tuple[Path, str]:

@@ -19,6 +19,7 @@ Row = dict[str, Any]
 # Fewer sets than these tell next to nothing of how they vary.
 FEWEST = 5
 _NEVER = 1e-9
+_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,8 @@ def _together(values: Array, columns: Sequence[int]) -> Iterator[list[int]]:
 
     A draw in which one of them did not vary would be lost to the others.
     """
-    apart = []
-    for k in columns:
-        _, counts = np.unique(values[:, k], return_counts=True)
-        if not np.isfinite(values[:, k]).all() or (counts.max() / len(values)) ** len(values) > _NEVER:
-            apart.append(k)
+    n = len(values)
+    apart = [k for k in columns if not np.isfinite(values[:, k]).all() or (_commonest(values[:, k]) / n) ** n > _NEVER]
     if rest := [k for k in columns if k not in apart]:
         yield rest
     yield from ([k] for k in apart)
@@ -156,10 +154,18 @@ def _without(x: Array, second: npt.NDArray[np.bool_], both: bool) -> Estimate:
     value = float(sides[0].mean()) - (float(sides[1].mean()) if both else 0.0)
     if fewest < FEWEST:
         return Estimate(f"no interval: fewer than {FEWEST} sets", value, n=len(x))
-    # Against the values themselves: the deviations of a constant are rounding.
-    if all(np.ptp(side) <= 1e-12 * max(1.0, float(np.abs(side).max())) for side in sides):
+    others = max(len(side) - _commonest(side) for side in sides)
+    if not others:
         return Estimate("no interval: all sets have the same value", value, n=len(x))
+    if others < FEWEST:
+        return Estimate(f"no interval: fewer than {FEWEST} sets differ from all others", value, n=len(x))
     return Estimate("ok", value, n=len(x))
+
+
+def _commonest(x: Array) -> int:
+    """How many of the values are the commonest one, up to rounding."""
+    scale = max(1.0, float(np.abs(x).max()))
+    return int(np.unique(np.round(x / scale, _DIGITS), return_counts=True)[1].max())
 
 
 def _drawn(x: Array, second: npt.NDArray[np.bool_], seeds: npt.NDArray[np.int64]) -> list[Estimate]:
@@ -177,8 +183,10 @@ def _drawn(x: Array, second: npt.NDArray[np.bool_], seeds: npt.NDArray[np.int64]
                 mean = counts @ off / n
                 variance += (counts @ off**2 / n - mean**2) / (n - 1)
             found += sign * (centre + mean)
-        return found, np.sqrt(np.maximum(variance, 0.0))
+        # What is left of the variance of a constant is rounding.
+        return found, np.sqrt(np.where(variance > (10.0**-_DIGITS * scale) ** 2, variance, 0.0))
 
+    scale = np.maximum(1.0, np.abs(x).max(0))
     _, errors = draw(np.ones((1, len(x))))
     try:
         made = bootstrap_t(value, errors[0], 0.0, len(x), draw, np.random.default_rng(seeds))

@@ -35,12 +35,15 @@ class Generations:
         The groups in the order of their names, with indices into `texts`.
     columns
         Which column was read for what.
+    rows
+        (m,) which row each stands in, 0 the first.
     """
 
     texts: tuple[str, ...]
     entropies: Array
     groups: tuple[Group, ...]
     columns: Mapping[str, str]
+    rows: tuple[int, ...]
 
 
 def read(path: Path, columns: Mapping[str, str | None]) -> Generations:
@@ -60,17 +63,25 @@ def read(path: Path, columns: Mapping[str, str | None]) -> Generations:
     StudyError
         If the file or a column does not exist, or a value is not what it must be; the message names the row.
     """
-    if not path.is_file():
-        raise StudyError(f"there is no file {path}")
     try:
-        return gather(*_rows(path, columns))
+        return gather(*rows_and_columns(path, columns))
     except CellError as error:
         raise StudyError(str(error)) from error
 
 
-def _rows(path: Path, columns: Mapping[str, str | None]) -> tuple[Iterable[Row], dict[str, str]]:
-    """The rows, and which columns are read for what."""
-    declared = {role: name for role in DEFAULTS if (name := columns.get(role))}
+def rows_and_columns(path: Path, columns: Mapping[str, str | None]) -> tuple[list[Row], dict[str, str]]:
+    """The rows of a file, and which columns are read for what: as `read` says, and any others that are declared.
+
+    Raises
+    ------
+    StudyError
+        If there is no such file.
+    CellError
+        If it or a column cannot be read.
+    """
+    if not path.is_file():
+        raise StudyError(f"there is no file {path}")
+    declared = {role: name for role, name in columns.items() if name}
     needed = {role: declared.get(role, DEFAULTS[role]) for role in NEEDED} | declared
     kind = kind_of(path)
     if kind == "parquet":
@@ -102,6 +113,7 @@ def gather(rows: Iterable[Row], columns: Mapping[str, str]) -> Generations:
     """
     texts: list[str] = []
     entropies: list[float] = []
+    places: list[int] = []
     members: dict[str, dict[str, list[int]]] = {}
     empty: dict[str, int] = {}
     failed: dict[str, int] = {}
@@ -121,10 +133,11 @@ def gather(rows: Iterable[Row], columns: Mapping[str, str]) -> Generations:
             held.setdefault(prompt, []).append(len(texts))
             texts.append(text)
             entropies.append(entropy)
+            places.append(number - 1)
     groups = tuple(
         Group(name, _frozen(members[name]), empty.get(name, 0), failed.get(name, 0)) for name in sorted(members)
     )
-    return Generations(tuple(texts), np.array(entropies), groups, dict(columns))
+    return Generations(tuple(texts), np.array(entropies), groups, dict(columns), tuple(places))
 
 
 def _frozen(held: Mapping[str, list[int]]) -> dict[str, Texts]:

@@ -48,9 +48,13 @@ METRICS = {
     "distinct_2": Metric("distinct-2", "distinct 2-grams over 2-grams", 1),
     "distinct_3": Metric("distinct-3", "distinct 3-grams over 3-grams", 1),
     "ead": Metric(
-        "EAD", "distinct n-grams over those expected of as many draws from V = 50,257, mean over n = 1 … 5", 1
+        "EAD", "N / (V (1 − ((V − 1) / V)^C)): N distinct n-grams over those expected of C draws from V = 50,257, mean "
+        "over n = 1 … 5", 1,
     ),
-    "self_bleu": Metric("Self-BLEU", "mean BLEU-4 of each generation against all others of the set", -1, pairs=True),
+    "self_bleu": Metric(
+        "Self-BLEU", "mean BLEU-4 of each generation against all others of the set, brevity by the closest length, no "
+        "match counted as 0.1", -1, pairs=True,
+    ),
     "rouge_l_diversity": Metric("ROUGE-L diversity", "1 − mean ROUGE-L F1 over pairs", 1, pairs=True),
     "embedding_diversity": Metric(
         "Embedding diversity", "mean over pairs of 1 − cosine of their embeddings", 1, pairs=True, encoded=True

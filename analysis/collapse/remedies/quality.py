@@ -5,9 +5,7 @@ import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from analysis.collapse.remedies.backends import Refused
 from analysis.collapse.remedies.backends.chat import Chat
@@ -15,18 +13,18 @@ from analysis.collapse.remedies.methods import Decoding
 from analysis.collapse.remedies.parsing import OK
 from analysis.collapse.remedies.specs import Judge
 from analysis.collapse.remedies.store import Answers, Request
-from analysis.ids import content_id
-from analysis.likelihood import SCORER_VERSION
-from analysis.likelihood.encoding import Encoded, Encoder
-from analysis.likelihood.model import load, locate, tokenizer_of, tokenizer_sha256, window_of
-from analysis.likelihood.templates import render
+from analysis.likelihood.model import locate
+from analysis.likelihood.scoring import reader_of
+from analysis.likelihood.texts import BaseModel, Rules
 from analysis.preferences.records import Message
 from analysis.study import BaseModelSpec
+
+if TYPE_CHECKING:
+    from analysis.likelihood.forward import Likelihood
 
 Row = dict[str, Any]
 Pair = tuple[str, str]
 Tick = Callable[[int, int], None]
-NOT_FINITE = "the base model returned no finite likelihood"
 NO_SCORE, OUT_OF_SCALE = "no score in the judge's answer", "the judge's score is off its scale"
 _SCORE = re.compile(r"[^\w+-]*(?:(?:score|rating)[^\w+-]*)?([-+]?\d+(?:\.\d+)?)(?:\s*/\s*(\d+(?:\.\d+)?))?\W*", re.I)
 
@@ -50,7 +48,7 @@ def likelihoods(
     known
         Rows of `generations` with likelihoods of an earlier run, which are taken where they are of the same scoring.
     tick
-        Called with how many texts are scored, and of how many.
+        Called with the tokens read and the tokens there are.
 
     Returns
     -------
@@ -62,49 +60,26 @@ def likelihoods(
     CellError
         If the base model cannot be had or run.
     """
-    located = locate(spec)
-    tokenizer, window = tokenizer_of(located), window_of(located, spec.context_window)
-    parts = (located.name, located.revision, tokenizer_sha256(tokenizer), template, window, spec.dtype, SCORER_VERSION)
-    scoring_id = content_id(*map(str, parts))
+    scoring_id = str(reader_of(spec, Rules(template), locate(spec))[1]["scoring_id"])
     columns = ("mean_logprob", "sum_logprob", "logprob_status", "scoring_id")
     made: dict[Pair, Row] = {
         (row["prompt"], row["response"]): {name: row[name] for name in columns}
         for row in known
-        if row["scoring_id"] == scoring_id and row["logprob_status"] is not None
+        if row["scoring_id"] == scoring_id
     }
     left = [pair for pair in wanted if pair not in made]
     if not left:
         return made
-    encoder = Encoder(tokenizer, window, "exclude", chat=template == "chat")
-    prefixes = [render(template, (Message("user", prompt),), tokenizer) for prompt, _ in left]
-    found = encoder.encode(prefixes, [response for _, response in left])
-    at = [i for i, one in enumerate(found) if not isinstance(one, str)]
-    made |= {
-        left[i]: {"logprob_status": one, "scoring_id": scoring_id}
-        for i, one in enumerate(found)
-        if isinstance(one, str)
-    }
-    texts = [one for one in found if isinstance(one, Encoded)]
-    made |= {left[at[i]]: {**row, "scoring_id": scoring_id} for i, row in _scored(texts, located, spec, tick).items()}
+    texts = [((Message("user", prompt),), response) for prompt, response in left]
+    for pair, one in zip(left, BaseModel.of(spec, template).score(texts, tick), strict=True):
+        told: Row = {"logprob_status": one} if isinstance(one, str) else _told(one)
+        made[pair] = {**told, "scoring_id": scoring_id}
     return made
 
 
-def _scored(texts: Sequence[Encoded], located: Any, spec: BaseModelSpec, tick: Tick) -> dict[int, Row]:
-    if not texts:
-        return {}
-    from analysis.likelihood.scorer import Scorer
-
-    scorer = Scorer(load(located, spec), spec.batch_tokens)
-    made: dict[int, Row] = {}
-    for batch in scorer.batches(texts):
-        for i, one in scorer.score(texts, batch):
-            row: Row = {"logprob_status": NOT_FINITE}
-            if np.isfinite(one.sum_logprob):
-                mean = one.sum_logprob / texts[i].n_tokens
-                row = {"logprob_status": OK, "sum_logprob": one.sum_logprob, "mean_logprob": mean}
-            made[i] = row
-        tick(len(made), len(texts))
-    return made
+def _told(one: "Likelihood") -> Row:
+    total = one.sum_logprob
+    return {"logprob_status": OK, "sum_logprob": total, "mean_logprob": total / len(one.token_logprobs)}
 
 
 def judgements(wanted: Sequence[Pair], judge: Judge, answers: Answers, tick: Tick) -> dict[Pair, Row]:

@@ -1,13 +1,14 @@
 """Models of `transformers` on this machine."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.collapse.remedies.backends import Messages, Refused, Reply
 from analysis.collapse.remedies.methods import Decoding
 from analysis.collapse.remedies.specs import LocalModel
 from analysis.collapse.remedies.store import Request
 from analysis.errors import CellError, one_line
+from analysis.likelihood.encoding import Encoder
 from analysis.likelihood.model import load, locate, tokenizer_of, tokenizer_sha256, window_of
 from analysis.likelihood.templates import render
 
@@ -38,6 +39,7 @@ class Local:
         self.parameters: float | None = spec.parameters or self.located.n_parameters
         self.told = f"{self.located.name} at {self.located.revision}, {spec.dtype}"
         self._tokenizer_sha256 = tokenizer_sha256(self.tokenizer)
+        self._encoder = Encoder(self.tokenizer, self.window, "exclude", chat=spec.template == "chat")
         self._model: Any = None
 
     def request(self, messages: Messages, decoding: Decoding, n: int, number: int, seed: int) -> Request:
@@ -69,7 +71,8 @@ class Local:
 
         values = request.values
         decoding = Decoding(**values["decoding"])
-        n_prefix = len(self.tokenizer(values["prefix"])["input_ids"])
+        context = self._context(values["prefix"])
+        n_prefix = len(context)
         if self.window is not None and n_prefix + decoding.max_tokens > self.window:
             raise Refused(
                 f"prompt and response ({n_prefix:,} + {decoding.max_tokens:,} tokens) exceed the window of "
@@ -80,11 +83,9 @@ class Local:
         random.manual_seed(values["seed"])
         try:
             drawn = draw(
-                model, self.tokenizer, values["prefix"], values["n"], decoding.temperature or 1.0, decoding.max_tokens,
+                model, self.tokenizer, context, values["n"], decoding.temperature or 1.0, decoding.max_tokens,
                 random, warper(decoding),
             )  # fmt: skip
-        except ValueError as error:
-            raise Refused(one_line(error)) from error
         except (RuntimeError, MemoryError) as error:
             raise CellError(f"model {self.spec.key!r} cannot be run on {model.device}: {one_line(error)}") from error
         choices = [
@@ -109,6 +110,13 @@ class Local:
     def close(self) -> None:
         """Free the model's memory."""
         self._model = None
+
+    def _context(self, prefix: str) -> tuple[int, ...]:
+        """The tokens before a completion."""
+        found = self._encoder.context(prefix)
+        if isinstance(found, str):
+            raise Refused(found)
+        return found
 
     def _loaded(self) -> Any:
         if self._model is None:
