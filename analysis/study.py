@@ -185,11 +185,12 @@ def base_model(values: dict[str, Any]) -> BaseModelSpec:
         If anything in it is wrong.
     """
     folder = Path.cwd()
-    given = {**values, "name": _absolute(values["name"], folder)} if _looks_like_folder(values, folder) else values
+    name = values["name"]
+    given = {**values, "name": absolute(name, folder)} if looks_like_folder(name, folder) else values
     try:
         found = BaseModelSpec.model_validate(given)
     except ValidationError as error:
-        raise StudyError(f"the base model's {_sentence(error, values)}") from error
+        raise StudyError(f"the base model's {sentence(error, values, _keys, _SILENT)}") from error
     if found.is_folder and not Path(found.name).is_dir():
         raise StudyError(f"there is no folder {found.name} with a base model")
     return found

@@ -180,7 +180,7 @@ def ratio(row: Row, brief: bool = False) -> str:
 
 def known_table(content: Content) -> tuple[Line, list[Line]] | None:
     """Enumerable questions and questions with a right answer; None where the study has neither."""
-    wanted = ("on_list", "coverage", "coverage_of_reference", "kl", "kl_of_reference", "kl_stated")
+    wanted: Line = ("on_list", "coverage", "coverage_of_reference", "kl", "kl_of_reference", "kl_stated")
     wanted = (*wanted, "accuracy", "accuracy_likeliest")
     there = [name for name in wanted if (content.remedies["measure"] == name).any()]
     if not there:

@@ -12,9 +12,6 @@ from analysis.likelihood.encoding import Encoder
 from analysis.likelihood.model import load, locate, tokenizer_of, tokenizer_sha256, window_of
 from analysis.likelihood.templates import render
 
-if TYPE_CHECKING:
-    pass
-
 # Of what is drawn; raise it where the same request would be answered otherwise.
 DRAWING_VERSION = 1
 BACKEND = "transformers"
