@@ -29,7 +29,7 @@ SHARD_FLOP = 6e12
 SHARD_TOKENS = 2_048, 262_144
 GPU_SHARD_TOKENS = 262_144
 # Where a shard takes longer all the same, it is committed in pieces of whole batches, which changes no arithmetic.
-LONGEST_SHARD_S = 30.0
+LONGEST_SHARD_S = 20.0
 NOT_FINITE = "the base model returned no finite likelihood"
 _FACTS = ("device", "truncated", "n_response_tokens_cut", "straddles")
 
