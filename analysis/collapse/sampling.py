@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from analysis.collapse.temperature import entropy
+from analysis.errors import CellError
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,11 @@ def draw(
     ------
     ValueError
         If the temperature is not above zero.
+    CellError
+        If the model gives logits that are no numbers.
     """
+    if temperature <= 0:
+        raise ValueError(f"temperatures must be above zero, not {temperature:g}")
     read = torch.tensor([list(context)] * n, device=model.device)
     drawn = np.full((n, n_tokens), -1)
     told = np.full((3, n, n_tokens), np.nan)
@@ -90,6 +95,8 @@ def draw(
         for step in range(n_tokens):
             made = model(read, past_key_values=cache, use_cache=True)
             cache, logits = made.past_key_values, made.logits[:, -1].double()
+            if logits.isnan().any():
+                raise CellError("the base model gives logits that are no numbers; choose another dtype")
             scores = logits / temperature if warp is None else warp(logits)
             token = torch.multinomial(torch.softmax(scores, -1), 1, generator=random)
             at = open_.cpu().numpy()
