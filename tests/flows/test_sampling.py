@@ -207,7 +207,7 @@ def test_nothing_is_started_where_the_study_is_wrong(text: str, told: str, tmp_p
 def test_no_such_study(tmp_path: Path):
     ran = run_command(tmp_path, "sample", "nothing", "--outputs", str(tmp_path / "outputs"))
     assert ran.status == 2
-    assert "built in: decoding" in ran.err
+    assert "built in: decoding, verbalized" in ran.err
 
 
 def test_decoding_on_a_local_model(tiny: Path, tmp_path: Path):

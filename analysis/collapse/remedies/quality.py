@@ -20,11 +20,12 @@ from analysis.preferences.records import Message
 from analysis.study import BaseModelSpec
 
 if TYPE_CHECKING:
-    from analysis.likelihood.forward import Likelihood
+    from analysis.likelihood.texts import Scored
 
 Row = dict[str, Any]
 Pair = tuple[str, str]
 Tick = Callable[[int, int], None]
+CUT = "prompt and response exceed the context window"
 NO_SCORE, OUT_OF_SCALE = "no score in the judge's answer", "the judge's score is off its scale"
 _SCORE = re.compile(r"[^\w+-]*(?:(?:score|rating)[^\w+-]*)?([-+]?\d+(?:\.\d+)?)(?:\s*/\s*(\d+(?:\.\d+)?))?\W*", re.I)
 
@@ -77,9 +78,13 @@ def likelihoods(
     return made
 
 
-def _told(one: "Likelihood") -> Row:
-    total = one.sum_logprob
-    return {"logprob_status": OK, "sum_logprob": total, "mean_logprob": total / len(one.token_logprobs)}
+def _told(one: "Scored") -> Row:
+    if one.truncated:
+        # Likelihoods given a part of the prompt would stand beside those given all of it.
+        return {"logprob_status": CUT}
+    total = one.likelihood.sum_logprob
+    mean = total / len(one.likelihood.token_logprobs)
+    return {"logprob_status": OK, "sum_logprob": total, "mean_logprob": mean}
 
 
 def judgements(wanted: Sequence[Pair], judge: Judge, answers: Answers, tick: Tick) -> dict[Pair, Row]:
