@@ -67,8 +67,8 @@ figures.narrowing(tables.read("forecasts", "outputs", study="demo"))
 
 What a row of one table shares with a row of another: `response_id` (responses, features, scores; `response_a` and
 `response_b` of comparisons), `comparison_id` (comparisons, differences), `scoring_id` (scores; `cells` of runs says
-which one a cell used), `run_id` (estimates, runs). A response may have scores under several `scoring_id`s: filter by
-one before joining.
+which one a cell used), `run_id` (estimates, runs), `request_id` (answers, generations). A response may have scores
+under several `scoring_id`s: filter by one before joining.
 
 - `responses`, `features` and `scores` are shared by all studies and only grow; a text is scored once under one
   `scoring_id`.
@@ -76,6 +76,8 @@ one before joining.
   a study, replaced when a run of it ends; `diversity` holds one for each file that `typicality diversity` read, too.
 - `temperature`, and `monitor` with `signs`, hold one file for each file and base model that the commands of these names
   were given; the same again replaces it.
+- `answers` holds what `typicality sample` was answered, is shared by all its studies and only grows; `generations`,
+  `remedies` and `samplings` hold one file a study of remedies, replaced when a run of it ends (so does `diversity`).
 - `runs` holds one file a run; `runs/<run_id>/_estimates.parquet` keeps what each run estimated.
 - `manifest.json` lists every table's files with size, rows and SHA-256, and a version of each schema;
   `analysis.manifest.verify` says which files differ.

@@ -116,6 +116,15 @@ def write_study(folder: Path, model: Path, datasets: str = PAIRS + GRADED, more:
     return path
 
 
+def write_remedies(folder: Path, model: Path) -> Path:
+    """Write a study of remedies that asks a model on this machine, and return its file."""
+    text = f'name = "sampled"\nn = 2\n[[models]]\nbackend = "transformers"\nname = "{model}"\ntemplate = "plain"\n'
+    text += '[[methods]]\nname = "direct"\nmax_tokens = 4\n[[prompts]]\nprompt = "The weather"\n'
+    path = folder / "sampled.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 def run_command(folder: Path, *arguments: str) -> Finished:
     """Run `typicality …` in this process; what it prints and exits with is returned."""
     from flows import progress

@@ -101,8 +101,8 @@ def test_a_value_of_another_type_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_table_lists_those_there_are() -> None:
-    with pytest.raises(ValueError, match="there is no table 'answers'; the tables are responses, features, scores"):
-        tables.read("answers", "outputs")
+    with pytest.raises(ValueError, match="there is no table 'replies'; the tables are responses, features, scores"):
+        tables.read("replies", "outputs")
 
 
 @settings(max_examples=40, deadline=None)
