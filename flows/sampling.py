@@ -61,7 +61,7 @@ def sample(study: SampleStudy, outputs: Outputs, perform: Perform | None = None)
         outputs.lock(f"a run of study {study.name}", lambda text: progress.console.print(text, markup=False)),
     ):
         stage.check_name(study, outputs)
-        run = Sampling.start(study)
+        run, forecasts = Sampling.start(study), stage.forecasts_of(study, outputs)
         earlier = stage.earlier_rows(study, outputs)
         with store.opened(outputs) as answers:
             for spec in study.models:
@@ -70,7 +70,7 @@ def sample(study: SampleStudy, outputs: Outputs, perform: Perform | None = None)
                 raise CellError("; ".join(run.failures))
             _quality(run, answers, earlier, do)
             run.n_asked = answers.n_asked
-        remedies, diversity, bar = do("measure", "methods", lambda tick: stage.measure(run, tick))
+        remedies, diversity, bar = do("measure", "methods", lambda tick: stage.measure(run, forecasts, tick))
         stage.publish(run, remedies, diversity, bar, outputs)
         found = do("report", "pages", lambda tick: report(outputs, study.name))
         write_manifest(outputs)

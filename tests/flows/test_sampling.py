@@ -195,6 +195,15 @@ def test_a_killed_run_goes_on_without_asking_twice(tmp_path: Path):
     [
         (HEAD + METHODS + MODEL, "prompts: is missing"),
         (HEAD + METHODS + MODEL + prompts(distributions()), "has no endpoint"),
+        (
+            HEAD
+            + 'forecast = "labels"\n'
+            + METHODS
+            + MODEL
+            + 'endpoint = "http://127.0.0.1:9/v1"\n'
+            + prompts(distributions()),
+            "holds no forecasts of a study 'labels'",
+        ),
     ],
 )
 def test_nothing_is_started_where_the_study_is_wrong(text: str, told: str, tmp_path: Path):

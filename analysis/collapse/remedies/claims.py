@@ -1,19 +1,22 @@
-"""What only shows over several models: the gain against size, and what tuning left of a base model's diversity."""
+"""What only shows over several models: the gain against size, and what tuning left beside what was forecast."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from analysis.collapse.diversity.estimates import FEWEST, Estimate
+from analysis.collapse.forecasts import BOTH, HEADLINE_BETA
 from analysis.collapse.remedies.estimates import Values, log_ratios, random_of, ratio
 from analysis.collapse.remedies.measures import HEADLINE
 from analysis.collapse.remedies.study import SampleStudy
+from analysis.regression.part import TYPICALITY
 
 Row = dict[str, Any]
 ALL = "all models"
 SLOPE = f"slope of log({HEADLINE} ratio) on log10(parameters)"
-LEFT = f"{HEADLINE} left by tuning"
+# Vendi's score is an effective number of generations, as exp(H) is one of candidates in forecasts.
+LEFT = (HEADLINE, "vendi")
 
 
 def size_rows(
@@ -65,7 +68,7 @@ def _slope(
     return log_ratios(x, y, random_of(study.seed, "size", method), weights)[0], len(known)
 
 
-def tuning_rows(study: SampleStudy, baselines: Mapping[str, Values]) -> Iterator[Row]:
+def tuning_rows(study: SampleStudy, baselines: Mapping[tuple[str, str], Values]) -> Iterator[Row]:
     """How much of its base model's diversity a tuned model has by the baseline method.
 
     Parameters
@@ -73,17 +76,54 @@ def tuning_rows(study: SampleStudy, baselines: Mapping[str, Values]) -> Iterator
     study
         The study, whose tuned models say which model they are tuned from.
     baselines
-        By model the headline measure of the baseline, by prompt.
+        By model and measure the baseline's values, by prompt.
     """
     for model in study.models:
-        if model.tuned_from is None:
-            continue
-        pair = baselines.get(model.key), baselines.get(model.tuned_from)
-        made, n = Estimate("one of the two models gave nothing"), 0
-        if pair[0] is not None and pair[1] is not None:
-            made = ratio((pair[0], pair[1]), random_of(study.seed, "tuning", model.key))
-            n = made.n
-        yield _row(study, model.key, study.baseline, "tuning", LEFT, "", Estimate("", None), made, n)
+        for measure in LEFT if model.tuned_from is not None else ():
+            pair = baselines.get((model.key, measure)), baselines.get((model.tuned_from or "", measure))
+            made = Estimate("one of the two models gave nothing")
+            if pair[0] is not None and pair[1] is not None:
+                made = ratio((pair[0], pair[1]), random_of(study.seed, "tuning", model.key, measure))
+            name = f"{measure} left by tuning, measured"
+            yield _row(study, model.key, study.baseline, "tuning", name, "", Estimate(""), made, made.n)
+
+
+def forecast_rows(study: SampleStudy, forecasts: Sequence[Row]) -> Iterator[Row]:
+    """What was forecast of training on labels, beside every tuned model: the share of candidates effectively left.
+
+    Of each dataset and base model the top rung's forecast at the headline β, rewarding typicality and quality where the
+    quality is modelled, else typicality.
+
+    Parameters
+    ----------
+    study
+        The study.
+    forecasts
+        Rows of `forecasts` of the study of labels that it names.
+    """
+    plain = [
+        row
+        for row in forecasts
+        if (row["beta"], row["generation"], row["fresh_share"], row["entropy_bonus"]) == (HEADLINE_BETA, 1, 0, 0)
+        and (row["slice"], row["status"]) == ("all", "ok")
+        and row["candidates"] in (BOTH, TYPICALITY)
+    ]
+    measures = list(dict.fromkeys(row["measure"] for row in plain))
+    top: dict[tuple[str, str], Row] = {}
+    for row in plain:
+        if row["measure"] == measures[0]:
+            key = row["dataset"], row["base_model"]
+            better = key not in top or row["specification"] != top[key]["specification"] or row["candidates"] == BOTH
+            top |= {key: row} if better else {}
+    for model in study.models:
+        for (dataset, base_model), row in top.items() if model.tuned_from is not None else ():
+            left = [
+                None if row[name] is None else row[name] / row["n_candidates"]
+                for name in ("effective_number", "effective_number_low", "effective_number_high")
+            ]
+            told = Estimate("ok", left[0], None, left[1], left[2], row["n_prompts"])
+            name = f"effective number left, forecast from {dataset} under {base_model} at β = {HEADLINE_BETA:g}"
+            yield _row(study, model.key, study.baseline, "forecast", name, "", Estimate(""), told, told.n)
 
 
 def _row(

@@ -89,6 +89,25 @@ def earlier_rows(study: SampleStudy, outputs: Outputs) -> list[Row]:
     return found
 
 
+def forecasts_of(study: SampleStudy, outputs: Outputs) -> list[Row]:
+    """The forecasts of the study of labels that a study names; none where it names none.
+
+    Raises
+    ------
+    StudyError
+        If the output folder holds none of it.
+    """
+    if study.forecast is None:
+        return []
+    path = outputs.study_table("forecasts", study.forecast)
+    if not path.is_file():
+        raise StudyError(
+            f"forecast: {outputs.root} holds no forecasts of a study {study.forecast!r}; run it first: typicality run"
+        )
+    found: list[Row] = tables.scan("forecasts", [path]).to_pylist()
+    return found
+
+
 def fill(rows: Sequence[Row], found: Mapping[tuple[str, str], Row]) -> None:
     """Put what is known of a prompt with a response into all rows that hold them."""
     for row in rows:
@@ -96,13 +115,17 @@ def fill(rows: Sequence[Row], found: Mapping[tuple[str, str], Row]) -> None:
             row.update(found.get((row["prompt"], row["response"]), {}))
 
 
-def measure(run: Sampling, tick: Callable[[int, int], None]) -> tuple[list[Row], list[Row], float | None]:
+def measure(
+    run: Sampling, forecasts: Sequence[Row], tick: Callable[[int, int], None]
+) -> tuple[list[Row], list[Row], float | None]:
     """Rows of `remedies` and of `diversity`, and the bar that quality was held to.
 
     Parameters
     ----------
     run
         With all its generations.
+    forecasts
+        Rows of `forecasts` that measured diversity is set beside.
     tick
         Called with how many methods are measured, and of how many.
     """
@@ -115,7 +138,7 @@ def measure(run: Sampling, tick: Callable[[int, int], None]) -> tuple[list[Row],
     made: list[Row] = []
     diverse: list[Row] = []
     pairs: dict[tuple[str, str], tuple[Values, Values]] = {}
-    baselines: dict[str, Values] = {}
+    baselines: dict[tuple[str, str], Values] = {}
     bar, done, first = study.bar, 0, 0
     for model in run.models:
         rows = [row for row in run.generations if row["model"] == model]
@@ -128,12 +151,14 @@ def measure(run: Sampling, tick: Callable[[int, int], None]) -> tuple[list[Row],
                 made.append(_row(one, study, model, part.method))
                 if one.measure == HEADLINE and one.pair is not None:
                     pairs[model, part.method] = one.pair
-                    baselines |= {model: one.values} if part is base else {}
+                if part is base and one.measure in claims.LEFT:
+                    baselines[model, one.measure] = one.values
             diverse += _diversity(part, base, model, measurer, study)
             done += 1
             tick(done, len(run.models) * len(names))
     made += claims.size_rows(study, pairs, run.parameters) if len(run.models) > 1 else ()
     made += claims.tuning_rows(study, baselines)
+    made += claims.forecast_rows(study, forecasts)
     return made, diverse, bar
 
 

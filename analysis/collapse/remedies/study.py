@@ -17,7 +17,10 @@ _SILENT = ("chat", "transformers")
 
 
 class SampleStudy(BaseModel):
-    """A validated study of remedies: `n` responses to every prompt by every method of every model."""
+    """A validated study of remedies: `n` responses to every prompt by every method of every model.
+
+    `forecast` names a study of labels in the same output folder, whose forecasts stand beside what tuning left.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,6 +32,7 @@ class SampleStudy(BaseModel):
     encoder: str = "tfidf"
     template: str = "plain"
     bar: float | None = None
+    forecast: str | None = None
     wordings: dict[str, str] = {}
     definitions: dict[str, Definition] = {}
     base_model: BaseModelSpec | None = None

@@ -234,7 +234,7 @@ def _records(content: Content) -> list[dict[Any, Any]]:
 
 def claims_table(content: Content) -> tuple[Line, list[Line]] | None:
     """The gain against size, and what tuning left; None where the study has too few models."""
-    rows = content.remedies[content.remedies["kind"].isin(["size", "tuning"])].to_dict("records")
+    rows = content.remedies[content.remedies["kind"].isin(["size", "tuning", "forecast"])].to_dict("records")
     lines: list[Line] = []
     for row in rows:
         named = {str(k): (None if pd.isna(v) else v) for k, v in row.items()}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.collapse.remedies.claims import SLOPE, size_rows
+from analysis.collapse.remedies.claims import SLOPE, forecast_rows, size_rows, tuning_rows
 from analysis.collapse.remedies.estimates import log_ratios, mean, random_of, ratio
 from analysis.collapse.remedies.study import parse
 
@@ -85,3 +85,29 @@ def test_the_slope_on_size_is_found():
     assert row["conf_high"] - row["conf_low"] < 0.1
     (row,) = size_rows(study, pairs, {"a": 1e8})
     assert (row["estimate"], row["status"]) == (None, "fewer than two models whose sizes are known and differ")
+
+
+def test_what_tuning_left_stands_beside_what_was_forecast():
+    models = [{"backend": "chat", "name": "base"}, {"backend": "chat", "name": "tuned", "tuned_from": "base"}]
+    study = parse({"name": "s", "models": models, "methods": [{"name": "direct"}], "prompts": [{"prompt": "?"}]})
+    random = np.random.default_rng(0)
+    base = of(random.uniform(4, 6, 20))
+    tuned = {p: v / 2 for p, v in base.items()}
+    rows = list(tuning_rows(study, {("base", "vendi"): base, ("tuned", "vendi"): tuned}))
+    assert [r["ratio"] for r in rows] == [None, pytest.approx(0.5)]
+    keys = {"dataset": "d", "base_model": "m", "measure": "mean_logprob", "slice": "all", "status": "ok", "beta": 0.1}
+    more = {"generation": 1, "fresh_share": 0.0, "entropy_bonus": 0.0, "n_candidates": 4.0, "n_prompts": 9}
+    made = [
+        {**keys, **more, "specification": rung, "candidates": kind, "effective_number": left}
+        | {"effective_number_low": left - 0.4, "effective_number_high": left + 0.4}
+        for rung, kind, left in (
+            ("bt", "typicality", 3.0),
+            ("bt_length", "both", 2.0),
+            ("bt_length", "typicality", 2.8),
+        )
+    ]
+    (row,) = forecast_rows(study, [*made, {**made[0], "beta": 0.2}, {**made[0], "candidates": None}])
+    assert row["ratio"] == 0.5
+    assert (row["ratio_low"], row["ratio_high"]) == pytest.approx((0.4, 0.6))
+    assert row["measure"] == "effective number left, forecast from d under m at β = 0.1"
+    assert not list(forecast_rows(study, []))

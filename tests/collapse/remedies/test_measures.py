@@ -115,7 +115,7 @@ def test_rows_do_not_depend_on_each_other_and_fit_their_tables():
 
     run = Sampling.start(STUDY)
     run.add(ROWS)
-    remedies, diversity, bar = measure(run, lambda done, of: None)
+    remedies, diversity, bar = measure(run, [], lambda done, of: None)
     tables.to_arrow("remedies", remedies)
     tables.to_arrow("diversity", diversity)
     assert bar is None
