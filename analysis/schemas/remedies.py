@@ -76,8 +76,8 @@ REMEDIES = Table(
         optional(
             "ratio",
             REAL,
-            "mean over that of the baseline, on the prompts and set sizes that both have; of tuning over that of the model "
-            "it was tuned from; of forecast the share that is left by the forecast",
+            "mean over that of the baseline, on the prompts and set sizes that both have; of tuning over that of the "
+            "model it was tuned from; of forecast the share that is left by the forecast",
         ),
         optional("ratio_low", REAL, "lower end of its 95 % interval, by bootstrap-t of the logarithm over prompts"),
         optional("ratio_high", REAL, "upper end"),

@@ -15,7 +15,7 @@ from analysis.collapse.remedies.parsing import OK
 from analysis.collapse.remedies.stage import latest
 from analysis.collapse.remedies.study import SampleStudy
 from analysis.outputs import Outputs
-from analysis.report.words import MISSING, count, fixed, interval, is_number, listed, number, percent, percent_interval
+from analysis.report.words import MISSING, count, fixed, interval, is_number, listed, percent, percent_interval
 
 Row = dict[str, Any]
 Line = tuple[str, ...]
@@ -312,12 +312,10 @@ def settings(content: Content) -> tuple[Line, list[Line]]:
     """How each method asks and draws."""
     lines: list[Line] = []
     for method in content.study.methods:
-        steps = ", ".join(
-            f"{name} {number(value)}" for name, value in method.decoding.steps.items() if name != "max_tokens"
-        )
+        steps = ", ".join(f"{name} {value:g}" for name, value in method.decoding.steps.items() if name != "max_tokens")
         asked = f"{method.k} at a time" if method.kind != "direct" else "one at a time"
         verbal = method.definition if method.kind in VERBALIZED else "—"
-        below = "—" if method.threshold is None else number(method.threshold)
+        below = "—" if method.threshold is None else f"{method.threshold:g}"
         lines.append(
             (method.name, method.kind, asked, verbal, below, steps or "as the model does", str(method.max_tokens))
         )
