@@ -115,21 +115,21 @@ def _quality(run: Sampling, answers: store.Answers, earlier: list[asking.Row], d
     study, wanted = run.study, quality.pairs(run.generations)
     if (base := study.base_model) is not None:
         _fill(
-            run, f"score under {base.key}", "logprob_status", do,
+            run, f"score under {base.key}", "tokens", "logprob_status", do,
             lambda tick: quality.likelihoods(wanted, base, study.template, earlier, tick),
         )  # fmt: skip
     if (judge := study.judge) is not None:
         _fill(
-            run, f"ask the judge {judge.name}", "judgement_status", do,
+            run, f"ask the judge {judge.name}", "responses", "judgement_status", do,
             lambda tick: quality.judgements(wanted, judge, answers, tick),
         )  # fmt: skip
 
 
-def _fill(run: Sampling, title: str, column: str, do: Perform, work: Callable[[Ticker], Any]) -> None:
+def _fill(run: Sampling, title: str, unit: str, column: str, do: Perform, work: Callable[[Ticker], Any]) -> None:
     """Put one kind of quality into the generations; where it fails the rows say so."""
     began = time.monotonic()
     try:
-        found = do(title, "responses", work)
+        found = do(title, unit, work)
     except CellError as error:
         progress.done(title, str(error), time.monotonic() - began, failed=True)
         run.failures.append(f"{title}: {error}")
