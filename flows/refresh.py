@@ -281,7 +281,7 @@ class Refresh:
 
 
 def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = False) -> Outcome:
-    """Run a study: resolve, fetch, score, fit, publish, report; or nothing of it, where nothing has changed.
+    """Run a study: resolve, fetch, score, fit, measure, publish, report; or nothing of it, where nothing has changed.
 
     Parameters
     ----------
