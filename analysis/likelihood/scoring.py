@@ -29,7 +29,7 @@ SHARD_FLOP = 6e12
 SHARD_TOKENS = 2_048, 262_144
 GPU_SHARD_TOKENS = 262_144
 # Where a shard takes longer all the same, it is committed in pieces of whole batches, which changes no arithmetic.
-LONGEST_SHARD_S = 30.0
+LONGEST_SHARD_S = 20.0
 # Memorised, by (n, p)-discoverable extraction (Hayes et al. 2024, arXiv 2410.19482): a text of so many tokens that the
 # base model writes word for word at least once in so many tries.
 MEMORISED_TOKENS, MEMORISED_TRIES = 50, 1_000
