@@ -1,6 +1,6 @@
 """The third stage: one cell (a dataset under a base model) → `differences`, `estimates`, `exclusions`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ from analysis.exclusions import Tally
 from analysis.ids import cell_name, content_id
 from analysis.outputs import Outputs
 from analysis.regression import cell as cells
+from analysis.regression import heterogeneity
+from analysis.regression.bradley_terry import Fit
 from analysis.regression.cell import Cell
 from analysis.regression.differences import write_differences
 from analysis.regression.fitting import Fitter, Row
 from analysis.regression.inference import CLUSTERED
+from analysis.regression.influences import Influences
 from analysis.regression.part import OUTCOME, TYPICALITY, Part
 from analysis.regression.specifications import SPECIFICATIONS
 from analysis.regression.unigram import unigram
@@ -54,8 +57,21 @@ def estimate(
     for comparison in ties["comparison_id"].to_pylist():
         tally.add("comparison", TIE, comparison)
     keys = {"study": study.name, "run_id": run_id, "dataset": dataset, "base_model": base_model}
-    rows = [{**keys, "measure": measure, **row} for measure in study.measures for row in fitted(cell, measure, study)]
+    rows: list[Row] = []
+    differing: list[Row] = []
+    with tables.writer(work / "influences" / f"{name}.parquet", "influences") as add:
+        for measure in study.measures:
+            part = Part(cell, measure, cell.slice("all")[0])
+            influences = Influences(part)
+            found = list(fitted(cell, measure, study, influences.note))
+            rows += [{**keys, "measure": measure, **row} for row in found]
+            named = {key: value for key, value in keys.items() if key != "run_id"} | {"measure": measure}
+            add(influences.table(named))
+            of_all = [row for row in found if row["slice"] == "all"]
+            fitter = Fitter(part, study.margin, _random(study, "heterogeneity", "all"))
+            differing += [{**named, **row} for row in heterogeneity.rows(fitter, of_all)]
     tables.write(work / "estimates" / f"{name}.parquet", "estimates", rows)
+    tables.write(work / "heterogeneity" / f"{name}.parquet", "heterogeneity", differing)
     tables.write(work / "exclusions" / f"regression-{name}.parquet", "exclusions", tally.rows())
     return len(cell)
 
@@ -72,8 +88,13 @@ def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outp
     return cell
 
 
-def fitted(cell: Cell, measure: str, study: Study) -> Iterator[Row]:
-    """Rows of `estimates` of all slices and specifications under one measure, without the cell's keys."""
+def fitted(
+    cell: Cell, measure: str, study: Study, note: Callable[[str, Part, Fit], None] | None = None
+) -> Iterator[Row]:
+    """Rows of `estimates` of all slices and specifications under one measure, without the cell's keys.
+
+    `note` is called with what each rung of the ladder was fitted to in all comparisons, and the fit.
+    """
     for name in study.slices or _slices(cell):
         rows, reason = cell.slice(name)
         part = Part(cell, measure, rows)
@@ -82,7 +103,10 @@ def fitted(cell: Cell, measure: str, study: Study) -> Iterator[Row]:
                 if name == "all":
                     yield from _without_each_source(specification, part, study)
                 continue
-            for row in Fitter(part, study.margin, _random(study, specification, name)).rows(specification, reason):
+            fitter = Fitter(part, study.margin, _random(study, specification, name))
+            if note is not None and name == "all":
+                fitter.note = note
+            for row in fitter.rows(specification, reason):
                 yield {"slice": name, **row}
 
 
@@ -109,6 +133,19 @@ def _without_each_source(specification: str, part: Part, study: Study) -> Iterat
 
 def _slices(cell: Cell) -> tuple[str, ...]:
     return ("all", "equal_quality") if cell.quality else ("all",)
+
+
+def fail(study: Study, run_id: str, dataset: str, base_model: str, reason: str, work: Path) -> None:
+    """Write the rows of `estimates` and `heterogeneity` that say why a cell has no numbers."""
+    name, keys = cell_name(dataset, base_model), {"study": study.name, "dataset": dataset, "base_model": base_model}
+    rows = failed_rows(study, run_id, dataset, base_model, reason)
+    tables.write(work / "estimates" / f"{name}.parquet", "estimates", rows)
+    differing = [
+        {**keys, "measure": measure, **row}
+        for measure in study.measures
+        for row in heterogeneity.without_number(reason)
+    ]
+    tables.write(work / "heterogeneity" / f"{name}.parquet", "heterogeneity", differing)
 
 
 def failed_rows(study: Study, run_id: str, dataset: str, base_model: str, reason: str) -> list[dict[str, Any]]:

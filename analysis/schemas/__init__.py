@@ -8,6 +8,7 @@ from analysis.schemas.columns import SCHEMA_VERSION, Column, Table
 from analysis.schemas.estimates import ESTIMATES
 from analysis.schemas.judgements import COMPARISONS, DIFFERENCES, EXCLUSIONS
 from analysis.schemas.runs import RUNS
+from analysis.schemas.synthesis import AGREEMENT, HETEROGENEITY, INFLUENCES, SYNTHESIS
 from analysis.schemas.texts import FEATURES, RESPONSES, SCORES, TOKEN_LOGPROBS
 
 __all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Table"]
@@ -16,6 +17,7 @@ TABLES = {
     t.name: t
     for t in (
         *(RESPONSES, FEATURES, SCORES, TOKEN_LOGPROBS, COMPARISONS, DIFFERENCES, ESTIMATES, FORECASTS),
+        *(HETEROGENEITY, INFLUENCES, SYNTHESIS, AGREEMENT),
         *(EXCLUSIONS, RUNS),
     )
 }
