@@ -24,6 +24,7 @@ from analysis.schemas.synthesis import INFLUENTIAL
 Row = dict[str, Any]
 MOST_VALUES = 10
 FEWEST_PROMPTS = 30
+CERTAIN = "its preferences are perfectly predicted, so no estimate is finite"
 RAW = "bt"
 
 
@@ -116,12 +117,16 @@ def equality(found: Slopes) -> Equality:
 
 @dataclass(frozen=True)
 class _Grouped:
-    """A part's comparisons by their values: names of the values (the rarer ones last, as one), codes (n,), −1: none."""
+    """A part's comparisons (n) by their values.
+
+    Names of the values that have an α of their own; (n,) codes of them, the rarer values last as one, −1: none; how many
+    rarer values there are; and where the values are whose preferences are perfectly predicted.
+    """
 
     names: tuple[str, ...]
     group: Codes
     n_other: int
-    certain: dict[str, str]
+    certain: dict[str, Mask]
 
     @property
     def n_kept(self) -> int:
@@ -180,11 +185,12 @@ def _of_column(part: Part, controls: Terms, column: str) -> Iterator[Row]:
     narrowed = part.narrowed(mask_of(part, chosen))
     for row in _fitted(narrowed, grouped, [(n, x[chosen]) for n, x in controls]):
         yield {"column": column, **row}
-    for value, reason in grouped.certain.items():
-        yield {"column": column, "kind": "value", "value": value, "status": reason} | _counts()
-    if not chosen.all():
-        reason = f"they have no value, or one of fewer than {FEWEST_PROMPTS} prompts, or one without a finite α"
-        yield {"column": column, "kind": "missing", "status": reason} | _counts(part, ~chosen)
+    for value, inside in grouped.certain.items():
+        yield {"column": column, "kind": "value", "value": value, "status": CERTAIN} | _counts(part, inside)
+    left = ~np.logical_or.reduce([chosen, *grouped.certain.values()])
+    if left.any():
+        reason = f"they have no value, or rare ones that have fewer than {FEWEST_PROMPTS} prompts together"
+        yield {"column": column, "kind": "missing", "status": reason} | _counts(part, left)
 
 
 def _grouped(part: Part, texts: pa.Array) -> _Grouped:
@@ -205,13 +211,14 @@ def _grouped(part: Part, texts: pa.Array) -> _Grouped:
     prompts = np.array([len(np.unique(part.clusters[number == k])) for k in range(len(names))])
     order = sorted(np.flatnonzero(size).tolist(), key=lambda k: (-size[k], names[k]))
     side = np.where(part.preferred_a, part.delta, -part.delta)
-    enough, certain = [], {}
+    enough: list[int] = []
+    certain: dict[str, Mask] = {}
     for k in order:
         if prompts[k] < FEWEST_PROMPTS:
             continue
         inside = side[number == k]
         if inside.min() >= 0 or inside.max() <= 0:
-            certain[names[k]] = "its preferences are perfectly predicted, so no estimate is finite"
+            certain[names[k]] = number == k
         else:
             enough.append(k)
     group = np.full(len(part.at), -1)
