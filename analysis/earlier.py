@@ -152,7 +152,7 @@ class Earlier:
                 add(pa.Table.from_batches([batch]))
 
 
-_COUNTED = {"n_responses", "n_scored", "n_truncated", "n_cut", "n_straddling"}
+_COUNTED = {"n_responses", "n_scored", "n_truncated", "n_cut", "n_straddling", "n_memorised"}
 
 
 def stored(outputs: Outputs, responses: pa.Array, scoring_id: str) -> str:

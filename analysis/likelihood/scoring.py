@@ -30,8 +30,11 @@ SHARD_TOKENS = 2_048, 262_144
 GPU_SHARD_TOKENS = 262_144
 # Where a shard takes longer all the same, it is committed in pieces of whole batches, which changes no arithmetic.
 LONGEST_SHARD_S = 30.0
+# Memorised, by (n, p)-discoverable extraction (Hayes et al. 2024, arXiv 2410.19482): a text of so many tokens that the
+# base model writes word for word at least once in so many tries.
+MEMORISED_TOKENS, MEMORISED_TRIES = 50, 1_000
 NOT_FINITE = "the base model returned no finite likelihood"
-_FACTS = ("device", "truncated", "n_response_tokens_cut", "straddles")
+_FACTS = ("device", "truncated", "n_response_tokens_cut", "straddles", "sum_logprob", "n_tokens")
 
 
 @lru_cache(maxsize=1)
@@ -60,6 +63,7 @@ class Counts:
     n_truncated: int = 0
     n_cut: int = 0
     n_straddling: int = 0
+    n_memorised: int = 0
     devices: set[str] = field(default_factory=set)
 
     def add(self, row: dict[str, Any], n: int) -> None:
@@ -69,6 +73,8 @@ class Counts:
         self.n_truncated += n * row["truncated"]
         self.n_cut += n * (row["n_response_tokens_cut"] > 0)
         self.n_straddling += n * row["straddles"]
+        certain = row["n_tokens"] >= MEMORISED_TOKENS and row["sum_logprob"] >= -np.log(MEMORISED_TRIES)
+        self.n_memorised += n * bool(certain)
 
 
 def reader_of(spec: BaseModelSpec, study: Study, located: Located) -> tuple[Reader, dict[str, Any]]:

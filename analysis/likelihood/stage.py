@@ -43,6 +43,7 @@ class Scored:
     n_truncated: int
     n_cut: int
     n_straddling: int
+    n_memorised: int
     precision: Precision | None
 
 
