@@ -119,8 +119,8 @@ def equality(found: Slopes) -> Equality:
 class _Grouped:
     """A part's comparisons (n) by their values.
 
-    Names of the values that have an α of their own; (n,) codes of them, the rarer values last as one, −1: none; how many
-    rarer values there are; and where the values are whose preferences are perfectly predicted.
+    Names of the values that have an α of their own; (n,) codes of them, the rarer values last as one, −1: none; how
+    many rarer values there are; and where the values are whose preferences are perfectly predicted.
     """
 
     names: tuple[str, ...]

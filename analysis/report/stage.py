@@ -28,7 +28,10 @@ from analysis.report.content import SEE, Content, Row, gather, told_once
 from analysis.report.examples import examples
 from analysis.report.forecast import chapter, units
 from analysis.report.headline import headline
+from analysis.report.heterogeneity import chapter as heterogeneity_chapter
 from analysis.report.pictures import forest, pictures
+from analysis.report.synthesis import chapter as synthesis_chapter
+from analysis.report.synthesis import sentence as overall
 from analysis.report.told import Told, told
 from analysis.report.verdicts import RUNGS, definitions
 from analysis.tables import write_text
@@ -56,7 +59,8 @@ def report(outputs: Outputs, run_id: str) -> Report:
     folder = outputs.report(study, run_id)
     values = _values(content, outputs)
     forecast = values["forecast"].pictures if values["forecast"] else ()
-    for picture in (values["forest"], *values["pictures"], *forecast):
+    differing = values["heterogeneity"].picture if values["heterogeneity"] else None
+    for picture in (values["forest"], *values["pictures"], *forecast, differing):
         if picture is not None:
             write_text(folder / f"{picture.name}.svg", picture.image)
     for name in ("index.html", "report.md"):
@@ -80,7 +84,10 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
     estimates = content.table.to_pandas()
     fitted = _fitted(estimates)
     current = content.is_published(outputs)
-    forecasts = _forecasts(content, outputs) if current else _no_rows("forecasts")
+    forecasts, synthesis, agreement, differing = (
+        _told_once(name, content, outputs) if current else _no_rows(name)
+        for name in ("forecasts", "synthesis", "agreement", "heterogeneity")
+    )
     given = answers(content, forecasts)
     raters = {c.dataset: c.rater for c in content.cells}
     scored = [(c.dataset, c.base_model, c.facts["scoring_id"]) for c in content.cells if c.facts]
@@ -90,7 +97,10 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         "answers": [(key, raters[key], list(part)) for key, part in groupby(given, lambda a: a.dataset)],
         "cells": list(zip(content.cells, given, strict=True)),
         "changes": _changed(outputs, study.name, run_id),
-        "forest": forest(estimates, measure),
+        "overall": overall(synthesis, measure),
+        "forest": forest(estimates, synthesis, measure),
+        "synthesis": synthesis_chapter(synthesis, agreement, measure),
+        "heterogeneity": heterogeneity_chapter(differing, measure),
         "pictures": list(
             pictures(fitted, _differences(content, outputs) if current else _no_rows("differences"), measure)
         ),
@@ -133,10 +143,10 @@ def _differences(content: Content, outputs: Outputs) -> pd.DataFrame:
     return frame
 
 
-def _forecasts(content: Content, outputs: Outputs) -> pd.DataFrame:
-    """The study's forecasts; none where its tables were made before there were any."""
-    path = outputs.study_table("forecasts", content.study.name)
-    found = tables.scan("forecasts", [path] if path.is_file() else [])
+def _told_once(name: str, content: Content, outputs: Outputs) -> pd.DataFrame:
+    """The study's rows of a table; none where its tables were made before there was that one."""
+    path = outputs.study_table(name, content.study.name)
+    found = tables.scan(name, [path] if path.is_file() else [])
     return _fitted(told_once(found, content.failures).to_pandas())
 
 
