@@ -10,6 +10,15 @@ from analysis.regression.cell import Cell
 from analysis.regression.inference import NoEstimate
 
 _PLAIN = ("domain", "language", "split", "rater", "annotator")
+_UNSAID = "the dataset does not say which model or person wrote a response"
+_REASONS = {
+    "source": _UNSAID,
+    "same_source": _UNSAID,
+    "annotator": "the dataset does not say who judged",
+    "disagreement": "no two responses were judged against each other more than once",
+}
+ABSENT = tuple(_REASONS.values())
+ONE_VALUE = "all comparisons have the same value"
 COLUMNS = ("source", "same_source", *_PLAIN, "disagreement")
 
 
@@ -26,16 +35,8 @@ def values(cell: Cell, column: str) -> pa.Array:
     }  # fmt: skip
     found = derived[column](cell) if column in derived else cell.column(column).combine_chunks()
     if found.null_count == len(found):
-        raise NoEstimate(_ABSENT.get(column, f"the dataset has no {column}"))
+        raise NoEstimate(_REASONS.get(column, f"the dataset has no {column}"))
     return found
-
-
-_ABSENT = {
-    "source": "the dataset does not say which model or person wrote a response",
-    "same_source": "the dataset does not say which model or person wrote a response",
-    "annotator": "the dataset does not say who judged",
-    "disagreement": "no two responses were judged against each other more than once",
-}
 
 
 def _source(cell: Cell) -> pa.Array:

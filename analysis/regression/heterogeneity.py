@@ -14,7 +14,7 @@ from scipy import stats
 
 from analysis.regression import bradley_terry, multilevel
 from analysis.regression.cell import Mask
-from analysis.regression.columns import COLUMNS, values
+from analysis.regression.columns import COLUMNS, ONE_VALUE, values
 from analysis.regression.fitting import Fitter
 from analysis.regression.inference import Array, Codes, NoEstimate, holm, t_interval
 from analysis.regression.part import TYPICALITY, Part
@@ -205,7 +205,7 @@ def _grouped(part: Part, texts: pa.Array) -> _Grouped:
     encoded = texts.dictionary_encode()
     names = [str(name) for name in encoded.dictionary.to_pylist()]
     if len(names) == 1:
-        raise NoEstimate("all comparisons have the same value")
+        raise NoEstimate(ONE_VALUE)
     number = encoded.indices.fill_null(-1).to_numpy().astype(np.intp)
     size = np.bincount(number[known], minlength=len(names))
     prompts = np.array([len(np.unique(part.clusters[number == k])) for k in range(len(names))])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.regression.columns import ABSENT, ONE_VALUE
 from analysis.regression.heterogeneity import FEWEST_PROMPTS, MOST_VALUES
 from analysis.report import figures
 from analysis.report.figures import svg
@@ -84,14 +85,12 @@ def _told(rows: Sequence[Row], tests: Sequence[Row]) -> Iterator[str]:
     differing = [r for r in raw if r["p_holm"] < LEVEL]
     for test in differing:
         same = ("dataset", "base_model", "column", "specification")
-        mine = [r for r in rows if r["kind"] == "value" and r["status"] == "ok" and all(r[k] == test[k] for k in same)]
-        mine.sort(key=lambda r: r["estimate"])
-        ends = ""
-        if len(mine) > 1:
-            ends = ": " + listed([f"{r['value']} {fixed(r['estimate'])} ({_between(r)})" for r in (mine[0], mine[-1])])
+        mine = [r for r in rows if r["kind"] in ("value", "other") and all(r[k] == test[k] for k in same)]
+        mine = sorted((r for r in mine if r["status"] == "ok"), key=lambda r: r["estimate"])
+        ends = [f"{fixed(r['estimate'])} ({_between(r)}) in {_named(r)}" for r in (mine[0], mine[-1])]
         yield (
             f"{test['dataset']} under {test['base_model']}: α differs by {name_of(test['column'])} (p after Holm "
-            f"{p_value(test['p_holm'])}){ends}."
+            f"{p_value(test['p_holm'])}), from {' to '.join(ends)}."
         )
     if raw and len(differing) < len(raw):
         rest = len(raw) - len(differing)
@@ -111,7 +110,7 @@ def _test(row: Row) -> Line:
         row["base_model"],
         name_of(row["column"]),
         row["specification"],
-        str(row["n_values"]),
+        f"{row['n_values']:.0f}",
         f"{fixed(row['statistic'])} ({row['df_1']:.0f}, {row['df_2']:.0f})",
         p_value(row["p_value"]),
         p_value(row["p_holm"]),
@@ -120,15 +119,18 @@ def _test(row: Row) -> Line:
     )
 
 
-def _value(row: Row) -> Line:
-    named = row["value"] if row["kind"] == "value" else "not compared"
+def _named(row: Row) -> str:
     if row["kind"] == "other":
-        named = f"{row['n_values']} rarer values together"
+        return f"{row['n_values']:.0f} rarer values together"
+    return str(row["value"]) if row["kind"] == "value" else "not compared"
+
+
+def _value(row: Row) -> Line:
     numbers = (row["status"], "")
     if is_number(row["estimate"]):
         shrunken = f"{fixed(row['shrunken'])} ({interval(row['shrunken_low'], row['shrunken_high'])})"
         numbers = f"{fixed(row['estimate'])} ({_between(row)})", shrunken
-    keys = row["dataset"], row["base_model"], name_of(row["column"]), named
+    keys = row["dataset"], row["base_model"], name_of(row["column"]), _named(row)
     return (*keys, *numbers, f"{row['n_comparisons']:,}", f"{row['n_prompts']:,}")
 
 
@@ -137,12 +139,18 @@ def _gaps(tests: Sequence[Row]) -> Iterator[str]:
     found: dict[str, dict[str, list[str]]] = {}
     for row in tests:
         if row["status"] != "ok":
-            reasons = found.setdefault(row["dataset"], {}).setdefault(row["status"], [])
-            if name_of(row["column"]) not in reasons:
-                reasons.append(name_of(row["column"]))
+            columns = found.setdefault(row["dataset"], {}).setdefault(_reason(row["status"]), [])
+            if name_of(row["column"]) not in columns:
+                columns.append(name_of(row["column"]))
     for dataset, by_reason in found.items():
-        told = "; ".join(f"{listed(columns)} ({reason})" for reason, columns in by_reason.items())
-        yield f"{dataset}: not by {told}."
+        yield f"{dataset}: " + "; ".join(f"{reason}: {listed(columns)}" for reason, columns in by_reason.items()) + "."
+
+
+def _reason(status: str) -> str:
+    """A reason in a few words where it is the same for many columns."""
+    if status in ABSENT or status.startswith("the dataset has no "):
+        return "not in the data"
+    return "one value in all" if status == ONE_VALUE else status
 
 
 def _picture(heterogeneity: pd.DataFrame, measure: str, rows: Sequence[Row]) -> Picture:

@@ -25,8 +25,8 @@ CAPTIONS = {
         "Left: share of comparisons whose preferred response is the more typical one. Right: α, the log-odds by which "
         "one more unit of the measure raises the preference, raw and with all controls held equal. Bars are 95 % "
         "intervals clustered by prompt; the dashed lines mark no bias. Diamonds are means over datasets, as wide as "
-        "their 95 % intervals, and dotted lines the ranges in which new datasets are expected; α per unit compares base "
-        "models only roughly.",
+        "their 95 % intervals, and dotted lines, cut off where they leave the page, the ranges in which new datasets "
+        "are expected. α per unit compares base models only roughly.",
     ),
     "ladder": (
         "Controls",

@@ -144,8 +144,8 @@ def _spread(row: Row) -> Iterator[str]:
         within = f", and {percent(row['i2_base_model'], 0)} % differences between base models on the same comparisons"
     yield (
         f"Of the variance of the rates {percent(row['i2_dataset'], 0)} % are differences between datasets{within}; the "
-        f"rest is what sampling alone brings (Cochran's Q {fixed(row['q'], 1)} on {row['q_df']} degrees of freedom, p "
-        f"{p_value(row['q_p_value'])})."
+        f"rest is what sampling alone brings (Cochran's Q {fixed(row['q'], 1)} on {row['q_df']:.0f} degrees of freedom, "
+        f"p {p_value(row['q_p_value'])})."
     )
 
 
@@ -214,7 +214,7 @@ def _what(row: Row) -> str:
 
 
 def _line(row: Row) -> Line:
-    missing = f", {row['n_missing']} without a number" if row["n_missing"] else ""
+    missing = f", {count(row['n_missing'], 'cell')} without a number" if row["n_missing"] else ""
     clusters = f" ({row['n_clusters']} bodies of data)" if row["n_clusters"] < row["n_datasets"] else ""
     return (
         _labels(row["raters"]),
@@ -225,7 +225,7 @@ def _line(row: Row) -> Line:
         _level(row, "dataset"),
         _level(row, "base_model"),
         f"{fixed(row['q'], 1)}, {p_value(row['q_p_value'])}" if is_number(row["q"]) else "—",
-        f"{row['n_datasets']} × {row['n_base_models']}{clusters}: {count(row['n_cells'], 'cell')}{missing}",
+        f"{row['n_datasets']} × {row['n_base_models']}{clusters}{missing}",
     )
 
 

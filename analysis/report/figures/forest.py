@@ -1,7 +1,8 @@
 """Forest plot: every cell's rate and α, and what they have in common."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from analysis.report.figures.rows import RUNGS, Cell, Interval, Row, cells, numb
 
 RAW, CONTROLLED = style.Look("o", style.BLUE), style.Look("D", style.VERMILION)
 _RATERS = {"all": "all", "human": "human", "ai": "AI", "mixed": "mixed", "simulated": "simulated"}
+_ROOM = 0.35
 _CONTROLS = ("bt_source", "bt_quality", "bt_style", "bt_length")
 
 
@@ -53,11 +55,11 @@ def forest(
         left.set_yticks(rows, [*(style.cell_name(c) for c in shown), *(_mean_name(group) for group in means)])
         left.set_ylim(0.4, n + 0.6)
         reached = [_draw(left, right, row, cell) for row, cell in zip(rows, shown, strict=False)]
-        for row, group in zip(rows[len(shown) :], means, strict=True):
-            _draw_mean(left, right, row, group)
-        if means:
-            for axes in (left, right):
-                axes.axhline(len(means) + 0.5, color=style.GREY, linewidth=0.8)
+        outer = [
+            found
+            for row, group in zip(rows[len(shown) :], means, strict=True)
+            for found in _draw_mean(left, right, row, group)
+        ]
         _name_controls(right, rows, [*reached, *("as above" for _ in means)])
         left.set_xlabel("prefer the more typical response, %")
         right.set_xlabel(f"α, log-odds per unit of the measure ({unit(measure)})")
@@ -66,6 +68,9 @@ def forest(
             style.rule(axes, "x")
             axes.spines["left"].set_visible(False)
             axes.margins(x=0.08)
+            if means:
+                axes.axhline(len(means) + 0.5, color=style.GREY, linewidth=0.8)
+            _draw_outer(axes, [found for found in outer if found.axes is axes])
         style.legend(figure, [("raw", RAW), ("with controls", CONTROLLED)])
     return figure
 
@@ -107,8 +112,18 @@ def _mean_name(group: Sequence[Row]) -> str:
     return f"mean, {_RATERS[first['raters']]} labels\n{first['n_datasets']} datasets × {first['n_base_models']}"
 
 
-def _draw_mean(left: Axes, right: Axes, row: int, group: Sequence[Row]) -> None:
-    """Draw the means of one kind of labels: the rate, and α raw and with controls."""
+@dataclass(frozen=True)
+class _Outer:
+    """A prediction interval, and where it is drawn."""
+
+    axes: Axes
+    at: float
+    interval: Interval
+    look: style.Look
+
+
+def _draw_mean(left: Axes, right: Axes, row: int, group: Sequence[Row]) -> Iterator[_Outer]:
+    """Draw the means of one kind of labels (the rate, and α raw and with controls); what is to be drawn around them."""
     found = {(r["specification"], r["scale"]): r for r in group}
     for axes, key, at, look in (
         (left, ("rate", "logit_rate"), row, RAW),
@@ -116,7 +131,27 @@ def _draw_mean(left: Axes, right: Axes, row: int, group: Sequence[Row]) -> None:
         (right, ("last_rung", "log_odds"), row - 0.16, CONTROLLED),
     ):
         if key in found:
-            style.diamond(axes, at, _ends(found[key], "conf"), _ends(found[key], "prediction"), look)
+            ends, outer = _ends(found[key], "conf"), _ends(found[key], "prediction")
+            if ends:
+                style.diamond(axes, at, ends, look)
+            if outer:
+                yield _Outer(axes, at, outer, look)
+
+
+def _draw_outer(axes: Axes, outer: Sequence[_Outer]) -> None:
+    """Draw prediction intervals; the axis makes room for them, but not so much that nothing else can be read."""
+    if not outer:
+        return
+    low, high = axes.get_xlim()
+    room = _ROOM * (high - low)
+    for one in outer:
+        axes.plot(
+            [one.interval.low, one.interval.high], [one.at, one.at], color=one.look.colour, linewidth=1.1,
+            linestyle=(0, (1, 1.2)),
+        )  # fmt: skip
+    ends = min(one.interval.low for one in outer), max(one.interval.high for one in outer)
+    margin = 0.03 * (high - low)
+    axes.set_xlim(max(low - room, min(low, ends[0] - margin)), min(high + room, max(high, ends[1] + margin)))
 
 
 def _ends(row: Row, name: str) -> Interval | None:

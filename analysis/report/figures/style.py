@@ -125,13 +125,10 @@ def whisker(axes: Axes, at: float, interval: Interval, look: Look, scale: float 
     )
 
 
-def diamond(axes: Axes, at: float, ends: Interval | None, outer: Interval | None, look: Look) -> None:
-    """A mean as a diamond as wide as its interval, at a height; an outer interval as a thin line through it."""
-    if outer is not None:
-        axes.plot([outer.low, outer.high], [at, at], color=look.colour, linewidth=0.9, linestyle=(0, (1, 1)))
-    if ends is not None:
-        corners = ([ends.low, ends.value, ends.high, ends.value], [at, at + 0.13, at, at - 0.13])
-        axes.fill(*corners, facecolor=look.face, edgecolor=look.colour, linewidth=1.2)
+def diamond(axes: Axes, at: float, interval: Interval, look: Look) -> None:
+    """A mean as a diamond as wide as its interval, at a height."""
+    corners = ([interval.low, interval.value, interval.high, interval.value], [at, at + 0.13, at, at - 0.13])
+    axes.fill(*corners, facecolor=look.face, edgecolor=look.colour, linewidth=1.2)
 
 
 def strokes(low: Iterable[float], high: Iterable[float]) -> list[float]:
