@@ -59,6 +59,7 @@ from analysis.report.etable import tidy
 estimates = tables.read("estimates", "outputs", study="demo")
 tidy(estimates, statistic="interval")
 figures.ladder(estimates).savefig("ladder.svg")
+figures.forest(estimates, synthesis=tables.read("synthesis", "outputs", study="demo"))
 figures.distribution(tables.read("differences", "outputs", study="demo"))
 figures.narrowing(tables.read("forecasts", "outputs", study="demo"))
 ```
@@ -72,8 +73,8 @@ one before joining.
 
 - `responses`, `features` and `scores` are shared by all studies and only grow; a text is scored once under one
   `scoring_id`.
-- `comparisons`, `differences`, `estimates`, `forecasts` and `exclusions` hold one file a study, replaced when a run of
-  it ends.
+- `comparisons`, `differences`, `estimates`, `forecasts`, `heterogeneity`, `influences`, `synthesis`, `agreement` and
+  `exclusions` hold one file a study, replaced when a run of it ends.
 - `runs` holds one file a run; `runs/<run_id>/_estimates.parquet` keeps what each run estimated.
 - `manifest.json` lists every table's files with size, rows and SHA-256, and a version of each schema;
   `analysis.manifest.verify` says which files differ.

@@ -266,8 +266,7 @@ def read(
     Parameters
     ----------
     name
-        `responses`, `features`, `scores`, `comparisons`, `differences`, `estimates`, `forecasts`, `exclusions` or
-        `runs`.
+        One of `analysis.schemas.TABLES`: `estimates`, `comparisons`, `scores`, ….
     outputs
         The output folder.
     study

@@ -16,7 +16,7 @@ from analysis.regression import bradley_terry, multilevel
 from analysis.regression.cell import Mask
 from analysis.regression.columns import COLUMNS, ONE_VALUE, values
 from analysis.regression.fitting import Fitter
-from analysis.regression.inference import Array, Codes, NoEstimate, holm, t_interval
+from analysis.regression.inference import Array, Codes, NoEstimate, cluster_sums, holm, t_interval
 from analysis.regression.part import TYPICALITY, Part
 from analysis.regression.terms import Terms, mask_of
 from analysis.schemas.synthesis import INFLUENTIAL
@@ -26,6 +26,7 @@ MOST_VALUES = 10
 FEWEST_PROMPTS = 30
 CERTAIN = "its preferences are perfectly predicted, so no estimate is finite"
 RAW = "bt"
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,19 @@ class Slopes:
     Attributes
     ----------
     estimates, covariance
-        (V,) and their covariance (V × V), clustered by prompt.
-    n_prompts
-        (V,) prompts that each rests on.
+        (V,) and their covariance (V × V), clustered by prompt as that of all estimates is.
+    adjusted
+        The same with each prompt's influence over √(1 − h), h its share of the value's information: the first-order
+        correction for few prompts, which CR2 is (Bell & McCaffrey 2002).
+    n_prompts, effective
+        (V,) prompts that each rests on, and how many they are worth: 1 / Σ h².
     """
 
     estimates: Array
     covariance: Array
+    adjusted: Array
     n_prompts: Codes
+    effective: Array
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,19 @@ def slopes(part: Part, group: Codes, controls: Terms) -> Slopes:
     kept = [x for j, (_, x) in enumerate(controls) if j not in lost]
     fitted = bradley_terry.fit(part.preferred_a, np.column_stack([*own, *kept]), part.clusters)
     n_prompts = np.array([len(np.unique(part.clusters[group == v])) for v in range(n_values)])
-    influence = fitted.influence[:, :n_values] * np.sqrt(n_prompts / np.maximum(n_prompts - 1, 1))
-    return Slopes(fitted.coefficients[:n_values], influence.T @ influence, n_prompts)
+    influence = fitted.influence[:, :n_values]
+    each = influence * np.sqrt(n_prompts / np.maximum(n_prompts - 1, 1))
+    p = fitted.probabilities
+    information = cluster_sums((p * (1 - p))[:, None] * np.column_stack(own) ** 2, part.clusters)
+    share = information / information.sum(0)
+    adjusted = influence / np.sqrt(np.maximum(1 - share, _LEAST))
+    return Slopes(
+        fitted.coefficients[:n_values], each.T @ each, adjusted.T @ adjusted, n_prompts, 1 / np.sum(share**2, axis=0)
+    )
 
 
 def equality(found: Slopes) -> Equality:
-    """Wald's test that all α are equal, with Welch's correction for the number of prompts that each rests on.
+    """Wald's test that all α are equal, with Welch's correction for the number of prompts that each is worth.
 
     Without it the test rejects too often where a value has few prompts (Welch 1951; for α that share prompts the
     statistic takes their covariance in, and the correction is as if they did not).
@@ -104,14 +117,18 @@ def equality(found: Slopes) -> Equality:
     """
     n = len(found.estimates)
     contrasts = np.column_stack([-np.ones(n - 1), np.eye(n - 1)])
-    among = contrasts @ found.covariance @ contrasts.T
+    among = contrasts @ found.adjusted @ contrasts.T
     scale = np.sqrt(np.diag(among))
-    if not np.all(scale > 0) or np.linalg.cond(among / np.outer(scale, scale)) > 1e10:
+    if (
+        not np.all(scale > 0)
+        or not np.all(found.effective > 1)
+        or np.linalg.cond(among / np.outer(scale, scale)) > 1e10
+    ):
         raise NoEstimate("the α of the values cannot be told apart")
     difference = contrasts @ found.estimates
     wald = float(difference @ np.linalg.solve(among, difference))
-    weights = 1 / np.diag(found.covariance)
-    few = float(np.sum((1 - weights / weights.sum()) ** 2 / (found.n_prompts - 1)))
+    weights = 1 / np.diag(found.adjusted)
+    few = float(np.sum((1 - weights / weights.sum()) ** 2 / (found.effective - 1)))
     return Equality(wald / (n - 1) / (1 + 2 * (n - 2) / (n**2 - 1) * few), n - 1, (n**2 - 1) / (3 * few))
 
 

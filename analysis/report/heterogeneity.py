@@ -122,7 +122,7 @@ def _test(row: Row) -> Line:
 def _named(row: Row) -> str:
     if row["kind"] == "other":
         return f"{row['n_values']:.0f} rarer values together"
-    return str(row["value"]) if row["kind"] == "value" else "not compared"
+    return f"“{row['value']}”" if row["kind"] == "value" else "not compared"
 
 
 def _value(row: Row) -> Line:

@@ -144,8 +144,8 @@ def _spread(row: Row) -> Iterator[str]:
         within = f", and {percent(row['i2_base_model'], 0)} % differences between base models on the same comparisons"
     yield (
         f"Of the variance of the rates {percent(row['i2_dataset'], 0)} % are differences between datasets{within}; the "
-        f"rest is what sampling alone brings (Cochran's Q {fixed(row['q'], 1)} on {row['q_df']:.0f} degrees of freedom, "
-        f"p {p_value(row['q_p_value'])})."
+        f"rest is what sampling alone brings (Cochran's Q {fixed(row['q'], 1)} on {row['q_df']:.0f} degrees of "
+        f"freedom, p {p_value(row['q_p_value'])})."
     )
 
 

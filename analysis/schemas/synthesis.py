@@ -61,7 +61,7 @@ HETEROGENEITY = Table(
         ),
         optional("shrunken_high", REAL, "upper end", "as the estimate"),
         optional("tau", REAL, "of equality: the SD of the α between values, by REML", "as the estimate"),
-        optional("statistic", REAL, "of equality: F of Wald's test, as Welch corrects it for few prompts"),
+        optional("statistic", REAL, "of equality: F of Wald's test, corrected for few prompts (CR2, Welch)"),
         optional("df_1", REAL, "its degrees of freedom: values less one"),
         optional("df_2", REAL, "its degrees of freedom in the denominator"),
         optional("p_value", REAL, "its p value"),

@@ -16,6 +16,10 @@ TABLES = (
     "differences",
     "estimates",
     "forecasts",
+    "heterogeneity",
+    "influences",
+    "synthesis",
+    "agreement",
     "exclusions",
     "runs",
 )

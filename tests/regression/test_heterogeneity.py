@@ -91,7 +91,7 @@ class TestEquality:
         part = part_of(frame)
         codes = np.array(part.cell.column("language").to_pylist())[part.at]
         made = slopes(part, (codes == "en").astype(np.intp), [])
-        variance = made.covariance[0, 0] + made.covariance[1, 1] - 2 * made.covariance[0, 1]
+        variance = made.adjusted[0, 0] + made.adjusted[1, 1] - 2 * made.adjusted[0, 1]
         (test,) = found(rows, "language", "equality")
         assert test["statistic"] == pytest.approx((en["estimate"] - de["estimate"]) ** 2 / variance, rel=1e-6)
         assert test["df_1"] == 1
