@@ -249,18 +249,20 @@ class Refresh:
         def do(tick: Ticker) -> int:
             return synthesise(self.study, raters, self.work)
 
-        self._step(
+        found = self._step(
             Step(SYNTHESISE),
             do,
             lambda n: f"{count(n, 'synthesis', 'syntheses')} of {count(len(self.run.estimated), 'cell')}",
         )
+        # A later run that finds nothing changed would leave out again what failed now.
+        if found is not None:
+            self._decided(Step(REPORT), fingerprints.reporting(self.study))
 
     def publish(self) -> Outcome:
         """Make the run's tables those of the study, and its report."""
         adjust(self.work)
         self._synthesise()
         tables.write_text(self.outputs.root / "README.md", data_card())
-        self._decided(Step(REPORT), fingerprints.reporting(self.study))
         runs.publish(self.run, self.outputs)
         write_manifest(self.outputs)
         made = self.perform(Step(REPORT), self._guarded(lambda tick: report(self.outputs, self.run.run_id)))

@@ -30,6 +30,11 @@ from analysis.regression.terms import Terms, another_prompt, fit_terms, mask_of,
 Row = dict[str, Any]
 TWO_WAY = "clustered by prompt and by annotator (two-way sandwich, each × G/(G−1)), t with min(G)−1 degrees of freedom"
 BINS = 10
+Note = Callable[[str, Part, Fit], None]
+
+
+def unnoted(name: str, part: Part, fitted: Fit) -> None:
+    """Take no notice of a fit."""
 
 
 @dataclass
@@ -51,7 +56,7 @@ class Fitter:
     part: Part
     margin: float
     random: np.random.Generator
-    note: Callable[[str, Part, Fit], None] = lambda name, part, fitted: None
+    note: Note = unnoted
     _raw: dict[int, tuple[Fit, Effect]] = field(default_factory=dict)
 
     def rows(self, name: str, reason: str | None = None) -> list[Row]:

@@ -16,7 +16,7 @@ from analysis.regression import bradley_terry, multilevel
 from analysis.regression.cell import Mask
 from analysis.regression.columns import COLUMNS, ONE_VALUE, values
 from analysis.regression.fitting import Fitter
-from analysis.regression.inference import Array, Codes, NoEstimate, cluster_sums, holm, t_interval
+from analysis.regression.inference import Array, Codes, NoEstimate, holm, t_interval
 from analysis.regression.part import TYPICALITY, Part
 from analysis.regression.terms import Terms, mask_of
 from analysis.schemas.synthesis import INFLUENTIAL
@@ -66,7 +66,7 @@ class Equality:
 
 
 def slopes(part: Part, group: Codes, controls: Terms) -> Slopes:
-    """Fit logit P(a preferred) = α_v Δ + controls, v the value of the comparison.
+    """Fit logit P(a preferred) = α_v Δ + controls (of which there may be none), v the value of the comparison.
 
     The covariance is the clustered sandwich; each α has the correction of its own prompts, √(G_v/(G_v−1)), so that
     without controls the errors are those of separate fits.
@@ -86,22 +86,37 @@ def slopes(part: Part, group: Codes, controls: Terms) -> Slopes:
         If the fit fails, or the controls leave a value no α of its own.
     """
     n_values = int(group.max()) + 1
+    estimates, influence, p = (_together if controls else _apart)(part, group, n_values, controls)
+    n_prompts = np.array([len(np.unique(part.clusters[group == v])) for v in range(n_values)])
+    each = influence * np.sqrt(n_prompts / np.maximum(n_prompts - 1, 1))
+    information = np.zeros((part.n_prompts, n_values))
+    np.add.at(information, (part.clusters, group), p * (1 - p) * part.delta**2)
+    share = information / information.sum(0)
+    adjusted = influence / np.sqrt(np.maximum(1 - share, _LEAST))
+    return Slopes(estimates, each.T @ each, adjusted.T @ adjusted, n_prompts, 1 / np.sum(share**2, axis=0))
+
+
+def _together(part: Part, group: Codes, n_values: int, controls: Terms) -> tuple[Array, Array, Array]:
+    """One fit with the controls: α (V,), the influence of prompts (G, V), and P(a preferred) (n,)."""
     own = [np.where(group == v, part.delta, 0.0) for v in range(n_values)]
     lost = bradley_terry.usable([*(x for _, x in controls), *own])
     if any(j >= len(controls) for j in lost):
         raise NoEstimate("typicality has no effect of its own beside the controls in some of the values")
     kept = [x for j, (_, x) in enumerate(controls) if j not in lost]
     fitted = bradley_terry.fit(part.preferred_a, np.column_stack([*own, *kept]), part.clusters)
-    n_prompts = np.array([len(np.unique(part.clusters[group == v])) for v in range(n_values)])
-    influence = fitted.influence[:, :n_values]
-    each = influence * np.sqrt(n_prompts / np.maximum(n_prompts - 1, 1))
-    p = fitted.probabilities
-    information = cluster_sums((p * (1 - p))[:, None] * np.column_stack(own) ** 2, part.clusters)
-    share = information / information.sum(0)
-    adjusted = influence / np.sqrt(np.maximum(1 - share, _LEAST))
-    return Slopes(
-        fitted.coefficients[:n_values], each.T @ each, adjusted.T @ adjusted, n_prompts, 1 / np.sum(share**2, axis=0)
-    )
+    return fitted.coefficients[:n_values], fitted.influence[:, :n_values], fitted.probabilities
+
+
+def _apart(part: Part, group: Codes, n_values: int, controls: Terms) -> tuple[Array, Array, Array]:
+    """The same without controls, when the values have no coefficient in common and each can be fitted alone."""
+    estimates, influence, p = np.zeros(n_values), np.zeros((part.n_prompts, n_values)), np.zeros(len(group))
+    for v in range(n_values):
+        inside = group == v
+        prompts, clusters = np.unique(part.clusters[inside], return_inverse=True)
+        fitted = bradley_terry.fit(part.preferred_a[inside], part.delta[inside, None], clusters)
+        estimates[v], p[inside] = fitted.coefficients[0], fitted.probabilities
+        influence[prompts, v] = fitted.influence[:, 0]
+    return estimates, influence, p
 
 
 def equality(found: Slopes) -> Equality:
@@ -151,7 +166,7 @@ class _Grouped:
         return len(self.names) + (self.n_other > 0)
 
 
-def rows(fitter: Fitter, measured: Sequence[Row]) -> Iterator[Row]:
+def rows(fitter: Fitter, measured: Sequence[Row], controlled: bool = True) -> Iterator[Row]:
     """Rows of `heterogeneity` of one measure, without the cell's keys.
 
     Parameters
@@ -160,6 +175,8 @@ def rows(fitter: Fitter, measured: Sequence[Row]) -> Iterator[Row]:
         Of all comparisons of the cell.
     measured
         The measure's rows of `estimates` in all comparisons.
+    controlled
+        Whether to compare the α of the last rung, too.
     """
     ok = {r["specification"] for r in measured if r["term"] == TYPICALITY and r["status"] == "ok"}
     rungs = [name for name in INFLUENTIAL if name in ok]
@@ -167,7 +184,7 @@ def rows(fitter: Fitter, measured: Sequence[Row]) -> Iterator[Row]:
         reason = next((r["status"] for r in measured if r["specification"] in INFLUENTIAL), "no α was asked for")
         yield from without_number(reason)
         return
-    for name in dict.fromkeys((*(rung for rung in rungs if rung == RAW), rungs[-1])):
+    for name in dict.fromkeys((*(rung for rung in rungs if rung == RAW), *(rungs[-1:] if controlled else ()))):
         part, controls, _ = fitter.controls(name)
         made = [list(_of_column(part, controls, column)) for column in COLUMNS]
         tests = [row for found in made for row in found if row["kind"] == "equality" and row["status"] == "ok"]

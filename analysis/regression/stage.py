@@ -1,6 +1,6 @@
-"""The third stage: one cell (a dataset under a base model) → `differences`, `estimates`, `exclusions`."""
+"""The third stage: one cell (a dataset under a base model) → `differences`, `exclusions`, and its estimates."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from analysis.ids import cell_name, content_id
 from analysis.outputs import Outputs
 from analysis.regression import cell as cells
 from analysis.regression import heterogeneity
-from analysis.regression.bradley_terry import Fit
 from analysis.regression.cell import Cell
 from analysis.regression.differences import write_differences
-from analysis.regression.fitting import Fitter, Row
+from analysis.regression.fitting import Fitter, Note, Row, unnoted
 from analysis.regression.inference import CLUSTERED
 from analysis.regression.influences import Influences
 from analysis.regression.part import OUTCOME, TYPICALITY, Part
@@ -57,23 +56,30 @@ def estimate(
     for comparison in ties["comparison_id"].to_pylist():
         tally.add("comparison", TIE, comparison)
     keys = {"study": study.name, "run_id": run_id, "dataset": dataset, "base_model": base_model}
+    _estimate(cell, study, keys, work)
+    tables.write(work / "exclusions" / f"regression-{name}.parquet", "exclusions", tally.rows())
+    return len(cell)
+
+
+def _estimate(cell: Cell, study: Study, keys: dict[str, str], work: Path) -> None:
+    """Write the cell's `estimates`, `influences` and `heterogeneity`."""
+    file = f"{cell_name(keys['dataset'], keys['base_model'])}.parquet"
     rows: list[Row] = []
     differing: list[Row] = []
-    with tables.writer(work / "influences" / f"{name}.parquet", "influences") as add:
+    with tables.writer(work / "influences" / file, "influences") as add:
         for measure in study.measures:
             part = Part(cell, measure, cell.slice("all")[0])
             influences = Influences(part)
             found = list(fitted(cell, measure, study, influences.note))
-            rows += [{**keys, "measure": measure, **row} for row in found]
-            named = {key: value for key, value in keys.items() if key != "run_id"} | {"measure": measure}
+            named = {name: keys[name] for name in ("study", "dataset", "base_model")} | {"measure": measure}
             add(influences.table(named))
-            of_all = [row for row in found if row["slice"] == "all"]
             fitter = Fitter(part, study.margin, _random(study, "heterogeneity", "all"))
-            differing += [{**named, **row} for row in heterogeneity.rows(fitter, of_all)]
-    tables.write(work / "estimates" / f"{name}.parquet", "estimates", rows)
-    tables.write(work / "heterogeneity" / f"{name}.parquet", "heterogeneity", differing)
-    tables.write(work / "exclusions" / f"regression-{name}.parquet", "exclusions", tally.rows())
-    return len(cell)
+            of_all = [row for row in found if row["slice"] == "all"]
+            compared = heterogeneity.rows(fitter, of_all, controlled=measure == study.measures[0])
+            differing += [{**named, **row} for row in compared]
+            rows += [{**keys, "measure": measure, **row} for row in found]
+    tables.write(work / "estimates" / file, "estimates", rows)
+    tables.write(work / "heterogeneity" / file, "heterogeneity", differing)
 
 
 def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outputs) -> Cell:
@@ -88,9 +94,7 @@ def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outp
     return cell
 
 
-def fitted(
-    cell: Cell, measure: str, study: Study, note: Callable[[str, Part, Fit], None] | None = None
-) -> Iterator[Row]:
+def fitted(cell: Cell, measure: str, study: Study, note: Note = unnoted) -> Iterator[Row]:
     """Rows of `estimates` of all slices and specifications under one measure, without the cell's keys.
 
     `note` is called with what each rung of the ladder was fitted to in all comparisons, and the fit.
@@ -103,9 +107,8 @@ def fitted(
                 if name == "all":
                     yield from _without_each_source(specification, part, study)
                 continue
-            fitter = Fitter(part, study.margin, _random(study, specification, name))
-            if note is not None and name == "all":
-                fitter.note = note
+            noted = note if name == "all" else unnoted
+            fitter = Fitter(part, study.margin, _random(study, specification, name), noted)
             for row in fitter.rows(specification, reason):
                 yield {"slice": name, **row}
 

@@ -38,8 +38,8 @@ HETEROGENEITY = Table(
         Column(
             "specification",
             TEXT,
-            "bt (raw), or the last rung of the ladder that the cell has: one fit with an α for every value, and the "
-            "controls in common",
+            "bt (raw), or under the headline measure the last rung of the ladder that the cell has: one fit with an α "
+            "for every value, and the controls in common",
         ),
         Column(
             "column",
