@@ -99,11 +99,16 @@ def slopes(part: Part, group: Codes, controls: Terms) -> Slopes:
 def _together(part: Part, group: Codes, n_values: int, controls: Terms) -> tuple[Array, Array, Array]:
     """One fit with the controls: α (V,), the influence of prompts (G, V), and P(a preferred) (n,)."""
     own = [np.where(group == v, part.delta, 0.0) for v in range(n_values)]
-    lost = bradley_terry.usable([*(x for _, x in controls), *own])
-    if any(j >= len(controls) for j in lost):
-        raise NoEstimate("typicality has no effect of its own beside the controls in some of the values")
-    kept = [x for j, (_, x) in enumerate(controls) if j not in lost]
-    fitted = bradley_terry.fit(part.preferred_a, np.column_stack([*own, *kept]), part.clusters)
+    kept = [x for _, x in controls]
+    try:
+        fitted = bradley_terry.fit(part.preferred_a, np.column_stack([*own, *kept]), part.clusters)
+    except NoEstimate:
+        # Finding out which cannot be had takes longer than a fit, and most often all can.
+        lost = bradley_terry.usable([*kept, *own])
+        if any(j >= len(kept) for j in lost):
+            raise NoEstimate("typicality has no effect of its own beside the controls in some of the values") from None
+        kept = [x for j, x in enumerate(kept) if j not in lost]
+        fitted = bradley_terry.fit(part.preferred_a, np.column_stack([*own, *kept]), part.clusters)
     return fitted.coefficients[:n_values], fitted.influence[:, :n_values], fitted.probabilities
 
 
@@ -186,6 +191,8 @@ def rows(fitter: Fitter, measured: Sequence[Row], controlled: bool = True) -> It
         return
     for name in dict.fromkeys((*(rung for rung in rungs if rung == RAW), *(rungs[-1:] if controlled else ()))):
         part, controls, _ = fitter.controls(name)
+        lost = bradley_terry.usable([x for _, x in controls])
+        controls = [control for j, control in enumerate(controls) if j not in lost]
         made = [list(_of_column(part, controls, column)) for column in COLUMNS]
         tests = [row for found in made for row in found if row["kind"] == "equality" and row["status"] == "ok"]
         for row, p in zip(tests, holm(np.array([row["p_value"] for row in tests])), strict=True):
