@@ -165,11 +165,6 @@ class _Grouped:
     n_other: int
     certain: dict[str, Mask]
 
-    @property
-    def n_kept(self) -> int:
-        """How many values, or groups of them, have an α."""
-        return len(self.names) + (self.n_other > 0)
-
 
 def rows(fitter: Fitter, measured: Sequence[Row], controlled: bool = True) -> Iterator[Row]:
     """Rows of `heterogeneity` of one measure, without the cell's keys.
@@ -249,7 +244,8 @@ def _grouped(part: Part, texts: pa.Array) -> _Grouped:
         raise NoEstimate(ONE_VALUE)
     number = encoded.indices.fill_null(-1).to_numpy().astype(np.intp)
     size = np.bincount(number[known], minlength=len(names))
-    prompts = np.array([len(np.unique(part.clusters[number == k])) for k in range(len(names))])
+    pairs = np.unique(number[known] * part.n_prompts + part.clusters[known])
+    prompts = np.bincount(pairs // part.n_prompts, minlength=len(names))
     order = sorted(np.flatnonzero(size).tolist(), key=lambda k: (-size[k], names[k]))
     side = np.where(part.preferred_a, part.delta, -part.delta)
     enough: list[int] = []
@@ -285,7 +281,7 @@ def _lump(group: Codes, number: Codes, rare: Sequence[int], part: Part, side: Ar
 def _fitted(part: Part, grouped: _Grouped, controls: Terms) -> Iterator[Row]:
     group = grouped.group[grouped.group >= 0]
     every = np.ones(len(group), bool)
-    test = {"kind": "equality", "n_values": grouped.n_kept - (grouped.n_other > 0) + grouped.n_other}
+    test = {"kind": "equality", "n_values": len(grouped.names) + grouped.n_other}
     try:
         found = slopes(part, group, controls)
         tested = equality(found)

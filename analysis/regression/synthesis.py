@@ -70,17 +70,14 @@ class Shares:
         codes = np.array([self.clusters[c.dataset] for c in cells])
         for cluster in np.unique(codes):
             at = np.flatnonzero(codes == cluster).tolist()
-            mine = [(self.prompts[key], self.values[key][cells[i].column]) for i in at if (key := _key(cells[i]))]
+            keys = [(cells[i].dataset, cells[i].base_model) for i in at]
+            mine = [(self.prompts[k], self.values[k][cells[i].column]) for i, k in zip(at, keys, strict=True)]
             among = np.unique(np.concatenate([prompts for prompts, _ in mine]))
             spread = np.zeros((len(among), len(at)))
             for j, (prompts, values) in enumerate(mine):
                 spread[np.searchsorted(among, prompts), j] = np.nan_to_num(values)
             made[np.ix_(at, at)] = spread.T @ spread
         return made
-
-
-def _key(cell: Cell) -> tuple[str, str]:
-    return cell.dataset, cell.base_model
 
 
 def synthesise(study: Study, raters: Mapping[str, str], work: Path) -> int:
