@@ -253,21 +253,25 @@ def _order(row: Row) -> Line:
 
 
 def _gaps(rows: Sequence[Row]) -> Iterator[str]:
-    """Why syntheses are missing, each reason once."""
-    missing: dict[str, list[str]] = {}
+    """Why syntheses are missing, each reason once; where there is none at all, that of the rate."""
+    if all(r["status"] != "ok" for r in rows):
+        yield f"No synthesis: {rows[0]['status']}."
+        return
+    missing: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["status"] != "ok":
-            missing.setdefault(f"{_labels(row['raters'])}\0{row['status']}", []).append(_what(row).removesuffix(", %"))
-    per_labels = {r["raters"]: sum(x["raters"] == r["raters"] and x["dataset"] is None for x in rows) for r in rows}
-    for key, names in missing.items():
-        labels, status = key.split("\0")
-        group = next(g for g in per_labels if _labels(g) == labels)
-        what = "" if len(names) == per_labels[group] else f" of {listed(names)}"
-        yield f"No synthesis{what} for {labels}{' labels' if group != DIFFERENCE else ''}: {status}."
+            missing.setdefault((row["raters"], row["status"]), []).append(_what(row).removesuffix(", %"))
+    for (raters, status), names in missing.items():
+        every = sum(r["raters"] == raters and r["dataset"] is None for r in rows) == len(names)
+        labels = f"{_labels(raters)}{' labels' if raters != DIFFERENCE else ''}"
+        yield f"No synthesis{'' if every else f' of {listed(names)}'} for {labels}: {status}."
 
 
 def _order_gaps(rows: Sequence[Row]) -> Iterator[str]:
-    reasons = {r["status"]: r for r in rows if r["status"] != "ok"}
-    for status, row in reasons.items():
-        what = "comparisons" if row["dataset"] else "datasets"
+    missing = [r for r in rows if r["status"] != "ok"]
+    if len(missing) == len(rows) and all(r["n_base_models"] < 2 for r in rows):
+        yield "Whether base models agree cannot be told from one."
+        return
+    for status, row in {r["status"]: r for r in missing}.items():
+        what = f"the comparisons of {row['dataset']}" if row["dataset"] else "datasets"
         yield f"Agreement of base models on the order of {what}: {status}."
