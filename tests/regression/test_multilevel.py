@@ -109,7 +109,7 @@ def test_no_variances_are_likelier(levels: list[Any]) -> None:
             assert likelihood(np.abs(found.variances + scale * random.normal(size=len(levels)))) <= best + 1e-10
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.permutations(range(len(CELLS))), st.floats(0.01, 100), st.floats(-5, 5))
 def test_order_units_and_origin_change_nothing(order: list[int], unit: float, origin: float) -> None:
     y = CELLS["both"].to_numpy()
