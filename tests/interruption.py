@@ -30,8 +30,8 @@ EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink"
 MAKING = ("open", "os.rename", "os.mkdir", "os.symlink")
 COMPLETED, PARTIAL, TOLD, BROKEN, KILLED = 0, 1, 2, 3, -signal.SIGKILL
 TABLES = (
-    *("responses", "features", "scores", "comparisons", "differences", "estimates", "forecasts", "exclusions"),
-    *("heterogeneity", "influences", "synthesis", "agreement"),
+    *("responses", "features", "scores", "comparisons", "differences", "estimates", "forecasts"),
+    *("prompt_forecasts", "diversity", "exclusions", "heterogeneity", "influences", "synthesis", "agreement"),
 )
 _KEYS = {"responses": ["response_id"], "features": ["response_id"], "scores": ["response_id", "conditional"]}
 

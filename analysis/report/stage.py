@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from analysis.likelihood.measures import MEASURES
 from analysis.outputs import Outputs
 from analysis.regression.part import TYPICALITY
 from analysis.regression.specifications import SPECIFICATIONS
-from analysis.report import words
+from analysis.report import diversity, words
 from analysis.report.answers import answers
 from analysis.report.caveats import caveats
 from analysis.report.changes import changes, previous_run
 from analysis.report.content import SEE, Content, Row, gather, told_once
 from analysis.report.examples import examples
-from analysis.report.forecast import chapter, units
+from analysis.report.forecast import PACE, chapter, units
 from analysis.report.headline import headline
 from analysis.report.heterogeneity import chapter as heterogeneity_chapter
 from analysis.report.pictures import forest, pictures
@@ -58,9 +58,9 @@ def report(outputs: Outputs, run_id: str) -> Report:
     study = content.study.name
     folder = outputs.report(study, run_id)
     values = _values(content, outputs)
-    forecast = values["forecast"].pictures if values["forecast"] else ()
+    chapters = [made.pictures for name in ("forecast", "diversity") if (made := values[name])]
     differing = values["heterogeneity"].picture if values["heterogeneity"] else None
-    for picture in (values["forest"], *values["pictures"], *forecast, differing):
+    for picture in (values["forest"], *values["pictures"], *chain.from_iterable(chapters), differing):
         if picture is not None:
             write_text(folder / f"{picture.name}.svg", picture.image)
     for name in ("index.html", "report.md"):
@@ -84,9 +84,9 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
     estimates = content.table.to_pandas()
     fitted = _fitted(estimates)
     current = content.is_published(outputs)
-    forecasts, synthesis, agreement, differing = (
-        _told_once(name, content, outputs) if current else _no_rows(name)
-        for name in ("forecasts", "synthesis", "agreement", "heterogeneity")
+    forecasts, measured, synthesis, agreement, differing = (
+        _rows(name, content, outputs) if current else _no_rows(name)
+        for name in ("forecasts", "diversity", "synthesis", "agreement", "heterogeneity")
     )
     given = answers(content, forecasts)
     raters = {c.dataset: c.rater for c in content.cells}
@@ -105,8 +105,11 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
             pictures(fitted, _differences(content, outputs) if current else _no_rows("differences"), measure)
         ),
         "forecast": chapter(forecasts, measure),
+        "diversity": diversity.chapter(measured),
+        "diversity_method": diversity.method(),
         "headline_beta": words.number(HEADLINE_BETA, 1),
         "example_gamma": EXAMPLE[1],
+        "pace_columns": PACE,
         "sharpenings": units(study.measures),
         "examples": examples(outputs, study.name, scored, measure) if current else [],
         "caveats": caveats(content),
@@ -143,7 +146,7 @@ def _differences(content: Content, outputs: Outputs) -> pd.DataFrame:
     return frame
 
 
-def _told_once(name: str, content: Content, outputs: Outputs) -> pd.DataFrame:
+def _rows(name: str, content: Content, outputs: Outputs) -> pd.DataFrame:
     """The study's rows of a table; none where its tables were made before there was that one."""
     path = outputs.study_table(name, content.study.name)
     found = tables.scan(name, [path] if path.is_file() else [])

@@ -16,6 +16,8 @@ TABLES = (
     "differences",
     "estimates",
     "forecasts",
+    "prompt_forecasts",
+    "diversity",
     "heterogeneity",
     "influences",
     "synthesis",
