@@ -27,6 +27,7 @@ from analysis.outputs import STUDY_TABLES, Outputs
 from analysis.preferences.stage import fetch
 from analysis.regression.multiplicity import adjust
 from analysis.regression.stage import estimate
+from analysis.regression.synthesis import synthesise
 from analysis.report.stage import report
 from analysis.schemas import TABLES
 from analysis.study import Study, load
@@ -343,6 +344,7 @@ def run(study: Study, outputs: Outputs, tell: Callable[[str], None] = never) -> 
                 failures.append(str(error))
         adjust(work)
         if not failures:
+            synthesise(study, {d.key: d.rater for d in study.datasets}, work)
             runs.publish(made, outputs)
             write_manifest(outputs)
             report(outputs, made.run_id)

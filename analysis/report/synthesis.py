@@ -91,7 +91,7 @@ def chapter(synthesis: pd.DataFrame, agreement: pd.DataFrame, measure: str) -> C
 def sentence(synthesis: pd.DataFrame, measure: str) -> str:
     """The study in one sentence; empty where it has no synthesis."""
     found = {(r["specification"], r["scale"]): r for r in _whole(synthesis, measure) if r["raters"] == ALL}
-    return _mean(found, "Across", "")
+    return _mean(found, "Across")
 
 
 def _whole(synthesis: pd.DataFrame, measure: str) -> list[Row]:
@@ -103,7 +103,7 @@ def _told(rows: Sequence[Row]) -> Iterator[str]:
     groups = list(dict.fromkeys(r["raters"] for r in rows if r["raters"] != DIFFERENCE))
     for group in groups:
         found = {(r["specification"], r["scale"]): r for r in rows if r["raters"] == group}
-        said = _mean(found, "Across" if group == ALL else f"By {_labels(group)} labels alone, across", "")
+        said = _mean(found, "Across" if group == ALL else f"By {_labels(group)} labels alone, across")
         if said:
             yield said
         if group == ALL and ("rate", LOGIT_RATE) in found:
@@ -117,7 +117,8 @@ def _told(rows: Sequence[Row]) -> Iterator[str]:
             )
 
 
-def _mean(found: dict[tuple[str, str], Row], begin: str, end: str) -> str:
+def _mean(found: dict[tuple[str, str], Row], begin: str) -> str:
+    """The mean rate of some labels in words, with that where controls are equal; empty where there is none."""
     rate, top = found.get(("rate", LOGIT_RATE)), found.get((LAST_RUNG, ADJUSTED))
     if rate is None:
         return ""
@@ -134,7 +135,7 @@ def _mean(found: dict[tuple[str, str], Row], begin: str, end: str) -> str:
             f"({_ends(top, 'conf')} %)"
         )
     rough = " With so few datasets these intervals are rough ones." if rate["df"] < ROUGH else ""
-    return f"{said}.{rough}{end}"
+    return f"{said}.{rough}"
 
 
 def _spread(row: Row) -> Iterator[str]:
