@@ -10,7 +10,9 @@ from analysis.regression import bradley_terry, effects, ordered
 from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, bootstrap_t, draw_logit, draw_mean
 from analysis.regression.bradley_terry import Fit
 from analysis.regression.cell import codes
+from analysis.regression.choice import conditional, rank_ordered
 from analysis.regression.effects import Effect
+from analysis.regression.findings import Finding
 from analysis.regression.inference import (
     CLUSTERED,
     WILSON,
@@ -24,12 +26,23 @@ from analysis.regression.inference import (
     wilson,
 )
 from analysis.regression.part import TYPICALITY, Part
+from analysis.regression.shape import Curve, curve_findings, linearity, quadratic, spline, vuong
 from analysis.regression.specifications import SPECIFICATIONS, Specification
 from analysis.regression.terms import Terms, another_prompt, fit_terms, mask_of, without_certain
+from analysis.regression.within import ratings
 
+# What fits responses, not differences of them, gives findings.
+_RESPONSES: dict[str, Callable[[Part, np.random.Generator], Iterator[Finding]]] = {
+    "ratings": ratings,
+    "conditional": conditional,
+    "rank_ordered": rank_ordered,
+    "vuong": vuong,
+}
+_CURVES: dict[str, Callable[[Part], Curve]] = {"quadratic": quadratic, "spline": spline}
 Row = dict[str, Any]
 TWO_WAY = "clustered by prompt and by annotator (two-way sandwich, each × G/(G−1)), t with min(G)−1 degrees of freedom"
 BINS = 10
+_SIZES = ("odds_ratio_sd", "probability_change", "marginal_effect", "marginal_effect_std_error")
 
 
 @dataclass
@@ -59,7 +72,8 @@ class Fitter:
             "ladder": self._ladder,
             "rival": self._rival,
             "annotators": self._annotators,
-            "quadratic": self._quadratic,
+            **dict.fromkeys(_CURVES, self._curve),
+            **dict.fromkeys(_RESPONSES, self._findings),
             "binned": self._binned,
             "placebo_labels": self._placebo_labels,
             "placebo_prompts": self._placebo_prompts,
@@ -184,18 +198,27 @@ class Fitter:
         return self._raw[key][1]
 
     def _rival(self, name: str, specification: Specification) -> Iterator[Row]:
-        part = self.part
-        terms = [(n, x) for group in specification.groups for n, x in part.covariates(group)]
+        part, groups = self._with_groups(specification)
+        terms = [(n, x) for group in groups for n, x in part.covariates(group)]
         fitted = bradley_terry.fit(part.preferred_a, np.column_stack([x for _, x in terms]), part.clusters)
         yield from self._term_rows(name, part, fitted, terms)
 
-    def _quadratic(self, name: str, specification: Specification) -> Iterator[Row]:
-        part, values = self.part, self.part.cell.values[self.part.measure]
-        a, b = (values[side[part.at]] for side in (part.cell.a, part.cell.b))
-        centre = float((a + b).mean() / 2)
-        terms = [(TYPICALITY, part.delta), (f"{TYPICALITY}_squared", (a - centre) ** 2 - (b - centre) ** 2)]
-        fitted = bradley_terry.fit(part.preferred_a, np.column_stack([x for _, x in terms]), part.clusters)
-        yield from self._term_rows(name, part, fitted, terms)
+    def _curve(self, name: str, specification: Specification) -> Iterator[Row]:
+        part, curve = self.part, _CURVES[specification.kind](self.part)
+        fitted = bradley_terry.fit(part.preferred_a, np.column_stack([x for _, x in curve.terms]), part.clusters)
+        for row in self._term_rows(name, part, fitted, curve.terms):
+            # No term of a curve changes while the others stay, so that none has an effect of its own.
+            straight = {"p_linearity": linearity(fitted)} if row["term"] == TYPICALITY else {}
+            yield {**row, **dict.fromkeys(_SIZES), **straight}
+        yield from self._rows_of(name, curve_findings(part, curve, fitted))
+
+    def _findings(self, name: str, specification: Specification) -> Iterator[Row]:
+        yield from self._rows_of(name, _RESPONSES[specification.kind](self.part, self.random))
+
+    def _rows_of(self, name: str, findings: Iterator[Finding]) -> Iterator[Row]:
+        for found in findings:
+            row = row_of(name, found.term, found.part, found.covariance, found.interval, found.delta, found.status)
+            yield {**row, **found.numbers}
 
     def _binned(self, name: str, specification: Specification) -> Iterator[Row]:
         part, size = self.part, np.abs(self.part.delta)
@@ -234,12 +257,8 @@ class Fitter:
         interval = t_interval(float(fitted.coefficients[0]), float(np.sqrt(max(covariance[0, 0], 0.0))), fewest)
         yield row_of(name, TYPICALITY, part, TWO_WAY, interval, part.delta)
 
-    def _with_quality(self) -> Part:
-        """The comparisons that have quality ratings, or all of them where the dataset has none."""
-        return self.part.narrowed(self.part.known("quality")) if self.part.cell.quality else self.part
-
     def _paper(self, name: str, specification: Specification) -> Iterator[Row]:
-        part = self._with_quality()
+        part = self.part.with_quality()
         controls = list(part.covariates("quality"))
         # As the dataset's rows stand, which is what the intercept is about.
         turn = part.cell.turn[part.at]
@@ -254,7 +273,7 @@ class Fitter:
             yield row_of(name, columns[j][0], part, status=reason)
 
     def _paper_ordered(self, name: str, specification: Specification) -> Iterator[Row]:
-        part = self._with_quality()
+        part = self.part.with_quality()
         responses = part.responses()
         if responses is None:
             raise NoEstimate("the responses have no rating that is the outcome")

@@ -16,6 +16,11 @@ OUTCOME = "outcome"
 FEW_OF_A_SOURCE = 10
 MOST_SOURCES = 100
 OTHER = "other sources"
+# Groups that scoring gives, and what to say where it did not.
+_SCORED = {
+    "fluency": "log p(response) has not been scored",
+    "surprisal_entropy": "the scores hold no entropy of the base model's predictions",
+}
 
 
 def wins(delta: Array, preferred_a: Mask) -> Array:
@@ -35,6 +40,16 @@ class Part:
     def at(self) -> Codes:
         """(n,) where they stand in the cell."""
         return np.flatnonzero(self.rows & self.cell.decided & np.isfinite(self.cell.difference(self.measure)))
+
+    @cached_property
+    def compared(self) -> Codes:
+        """Where those comparisons stand in the cell that are decided or judged ties."""
+        return np.flatnonzero(self.rows & np.isfinite(self.cell.difference(self.measure)))
+
+    @property
+    def tied(self) -> Codes:
+        """Where those stand that are judged ties."""
+        return self.compared[~self.cell.decided[self.compared]]
 
     @cached_property
     def delta(self) -> Array:
@@ -72,15 +87,16 @@ class Part:
         """(n,) the value of a minus that of b."""
         return self.cell.difference(name)[self.at]
 
-    def responses(self) -> tuple[Array, dict[str, Array], Codes] | None:
+    def responses(self, ties: bool = False) -> tuple[Array, dict[str, Array], Codes] | None:
         """The m responses compared that have a rating as their outcome; None where the dataset has no such rating.
 
-        Gives the outcome (m,), the measure and the quality ratings by name (m,), and the codes of their prompts (m,).
+        With `ties`, those of judged ties are among them. Gives the outcome (m,), the measure and the quality ratings by
+        name (m,), and the codes of their prompts (m,).
         """
-        cell = self.cell
+        cell, at = self.cell, self.compared if ties else self.at
         if OUTCOME not in cell.values:
             return None
-        which = np.concatenate([cell.a[self.at], cell.b[self.at]])
+        which = np.concatenate([cell.a[at], cell.b[at]])
         # In the order of the comparisons, which does not depend on how the dataset's rows stand.
         first = np.sort(np.unique(which, return_index=True)[1])
         first = first[np.isfinite(cell.values[OUTCOME][which[first]])]
@@ -89,13 +105,17 @@ class Part:
         found = which[first]
         columns = {TYPICALITY: cell.values[self.measure][found]}
         for name, (a, b) in cell.quality.items():
-            columns[name] = np.concatenate([a[self.at], b[self.at]])[first]
-        prompts = np.tile(cell.prompts[self.at], 2)[first]
+            columns[name] = np.concatenate([a[at], b[at]])[first]
+        prompts = np.tile(cell.prompts[at], 2)[first]
         return cell.values[OUTCOME][found], columns, np.unique(prompts, return_inverse=True)[1]
 
     def narrowed(self, rows: Mask) -> "Part":
         """Only some of the comparisons, by a mask over the cell."""
         return Part(self.cell, self.measure, self.rows & rows)
+
+    def with_quality(self) -> "Part":
+        """Only the comparisons that have quality ratings; all of them where the dataset has none."""
+        return self.narrowed(self.known("quality")) if self.cell.quality else self
 
     def known(self, group: str) -> Mask:
         """Which comparisons of the cell have all covariates of a group.
@@ -112,8 +132,8 @@ class Part:
         elif group == "source":
             found = np.logical_and.reduce([self.cell.column(s).is_valid().to_numpy() for s in ("source_a", "source_b")])
             reason = "the dataset does not say which model or person wrote a response"
-        elif group == "fluency":
-            found, reason = np.isfinite(self.cell.difference("fluency")), "log p(response) has not been scored"
+        elif group in _SCORED:
+            found, reason = np.isfinite(self.cell.difference(group)), _SCORED[group]
         else:
             return np.ones(len(self.cell), bool)
         found = np.broadcast_to(found, len(self.cell))

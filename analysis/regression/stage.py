@@ -1,6 +1,7 @@
 """The third stage: one cell (a dataset under a base model) → `differences`, `estimates`, `exclusions`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from analysis.regression import cell as cells
 from analysis.regression.cell import Cell
 from analysis.regression.differences import write_differences
 from analysis.regression.fitting import Fitter, Row
-from analysis.regression.inference import CLUSTERED
+from analysis.regression.inference import CLUSTERED, NoEstimate
+from analysis.regression.orders import NO_ORDER, orders
 from analysis.regression.part import OUTCOME, TYPICALITY, Part
 from analysis.regression.specifications import SPECIFICATIONS
 from analysis.regression.unigram import unigram
@@ -53,6 +55,8 @@ def estimate(
     ties = cell.comparisons.filter(pa.array(~cell.decided))
     for comparison in ties["comparison_id"].to_pylist():
         tally.add("comparison", TIE, comparison)
+    for comparison in _without_order(cell, study):
+        tally.add("comparison", NO_ORDER, comparison)
     keys = {"study": study.name, "run_id": run_id, "dataset": dataset, "base_model": base_model}
     rows = [{**keys, "measure": measure, **row} for measure in study.measures for row in fitted(cell, measure, study)]
     tables.write(work / "estimates" / f"{name}.parquet", "estimates", rows)
@@ -66,10 +70,24 @@ def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outp
     cell = cells.load(tables.scan("comparisons", [path]), scoring_id, study.measures, outputs, fluency)
     if any("unigram" in s.groups for s in kinds):
         cell.values["unigram"] = unigram(path, outputs, cell.response_ids)
-    rating = next(d.outcome_rating for d in study.datasets if d.key == dataset)
+    spec = next(d for d in study.datasets if d.key == dataset)
+    cell, rating = replace(cell, ordered=spec.judged != "pairs"), spec.outcome_rating
     if rating is not None and any(s.needs_outcome for s in kinds):
         cell.values[OUTCOME] = cells.ratings(rating, cell.response_ids, outputs)
     return cell
+
+
+def _without_order(cell: Cell, study: Study) -> list[str]:
+    """The comparisons that the conditional logits leave out of all, under the headline measure."""
+    if not any(SPECIFICATIONS[name].needs_orders for name in study.specifications):
+        return []
+    try:
+        found = orders(Part(cell, study.measures[0], np.ones(len(cell), bool)).with_quality())
+    except NoEstimate:
+        # Where nothing is left, the row in `estimates` says why.
+        return []
+    left_out: list[str] = cell.comparisons["comparison_id"].filter(pa.array(found.left_out)).to_pylist()
+    return left_out
 
 
 def fitted(cell: Cell, measure: str, study: Study) -> Iterator[Row]:
