@@ -8,7 +8,6 @@ import numpy as np
 
 from analysis.regression import orders as sets_of
 from analysis.regression.bootstrap import FEW_CLUSTERS
-from analysis.regression.cell import Mask
 from analysis.regression.findings import TOO_FEW, Finding, logit_findings, usable_terms
 from analysis.regression.inference import Array, Codes, NoEstimate, cluster_sums
 from analysis.regression.part import Part
@@ -19,41 +18,73 @@ _HALVINGS = 40
 # Of the distance to the maximum in standard errors, squared.
 _CONVERGED = 1e-16
 _SURE_LOGIT = 10.0
+_NOTHING = 1e-290
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Choices (S), each of the best of those that are left of a set; N members in all, a stage's beside each other.
+    """Choices (S) among n responses, each of the best of those that are left of a set.
 
     Attributes
     ----------
-    member
-        (N,) which response.
-    chosen
-        (N,) whether it is (one of) the best.
-    starts
-        (S,) where each stage's first member stands.
-    n_chosen
-        (S,) how many share the best place.
+    sets
+        (n,) codes of the sets, rising; within one, the best stand first.
+    firsts, n_chosen
+        (S,) where the chosen begin, and how many they are; all behind them in the set were left.
     """
 
-    member: Codes
-    chosen: Mask
-    starts: Codes
+    sets: Codes
+    firsts: Codes
     n_chosen: Codes
 
     @cached_property
-    def stage(self) -> Codes:
-        """(N,) the stage of each member."""
-        made: Codes = np.repeat(np.arange(len(self.starts)), np.diff(np.r_[self.starts, len(self.member)]))
+    def starts(self) -> Codes:
+        """(sets,) where each set begins."""
+        made: Codes = np.flatnonzero(np.r_[True, np.diff(self.sets) > 0])
         return made
 
     @cached_property
-    def turns(self) -> tuple[Codes, Array]:
-        """(C,) for each choice among the tied the stage, and the share of the tied ones that is gone by then."""
-        stage = np.repeat(np.arange(len(self.starts)), self.n_chosen)
-        turn = np.arange(len(stage)) - np.repeat(np.cumsum(self.n_chosen) - self.n_chosen, self.n_chosen)
-        return stage, turn / self.n_chosen[stage]
+    def sizes(self) -> Codes:
+        """(sets,) how many responses each has."""
+        return np.diff(np.r_[self.starts, len(self.sets)])
+
+    @cached_property
+    def chosen(self) -> Codes:
+        """(C,) all that are chosen at some stage, in order."""
+        made: Codes = np.repeat(self.firsts, self.n_chosen) + self._turn
+        return made
+
+    @cached_property
+    def stage(self) -> Codes:
+        """(C,) the stage of each of them."""
+        made: Codes = np.repeat(np.arange(len(self.firsts)), self.n_chosen)
+        return made
+
+    @cached_property
+    def gone(self) -> Array:
+        """(C,) the share of those it is tied with that is gone before each."""
+        return self._turn / self.n_chosen[self.stage]
+
+    @cached_property
+    def _turn(self) -> Codes:
+        made: Codes = np.arange(len(self.stage)) - np.repeat(np.cumsum(self.n_chosen) - self.n_chosen, self.n_chosen)
+        return made
+
+    def tied(self, values: Array) -> Array:
+        """(S × k) sums over the chosen of each stage."""
+        return cluster_sums(values[self.chosen], self.stage)
+
+    def accumulated(self, values: Array, ufunc: np.ufunc = np.add, backwards: bool = True) -> Array:
+        """(n × k) of each response and all behind it (or before it) in its set, such as their sum."""
+        made = values.copy()
+        longest = np.argsort(-self.sizes, kind="stable")
+        first, size = self.starts[longest], self.sizes[longest]
+        ends, step = (first + size - 1, -1) if backwards else (first, 1)
+        # One place after the other, in all sets that are so long: sums of one set never meet another's.
+        for k in range(1, size[0]):
+            at = ends[: np.searchsorted(-size, -k)] + k * step
+            made[at] = ufunc(made[at], made[at - step])
+        return made
 
 
 @dataclass(frozen=True)
@@ -87,17 +118,12 @@ def stages(sets: Codes, levels: Codes, only_best: bool) -> Stages:
         Whether to stop after the first choice.
     """
     firsts = np.flatnonzero(np.r_[True, (np.diff(sets) > 0) | (np.diff(levels) > 0)])
-    ends = np.searchsorted(sets, sets[firsts], side="right")
     size = np.diff(np.r_[firsts, len(sets)])
     # The last ones of a set are no choice.
-    real = firsts + size < ends
+    real = firsts + size < np.searchsorted(sets, sets[firsts], side="right")
     if only_best:
         real &= levels[firsts] == 0
-    firsts, ends, size = firsts[real], ends[real], size[real]
-    lengths = ends - firsts
-    starts = np.cumsum(lengths) - lengths
-    within = np.arange(lengths.sum()) - np.repeat(starts, lengths)
-    return Stages(np.repeat(firsts, lengths) + within, within < np.repeat(size, lengths), starts, size)
+    return Stages(sets, firsts[real], size[real])
 
 
 def fit(covariates: Array, sets: Codes, levels: Codes, clusters: Codes, only_best: bool = False) -> ChoiceFit:
@@ -124,7 +150,7 @@ def fit(covariates: Array, sets: Codes, levels: Codes, clusters: Codes, only_bes
         predicted.
     """
     steps = stages(sets, levels, only_best)
-    if not len(steps.starts):
+    if not len(steps.firsts):
         raise NoEstimate("all responses of each prompt are equally good")
     x = centred(covariates, sets)
     scale = np.sqrt(np.mean(x**2, axis=0))
@@ -134,7 +160,7 @@ def fit(covariates: Array, sets: Codes, levels: Codes, clusters: Codes, only_bes
     if np.linalg.matrix_rank(x.T @ x / len(x), tol=1e-10) < x.shape[1]:
         raise NoEstimate("the covariates are collinear")
     beta, value, scores, hessian = _maximise(x, steps)
-    sums = cluster_sums(scores, clusters[steps.member[steps.starts]])
+    sums = cluster_sums(scores, clusters[steps.firsts])
     n_clusters = int(clusters.max()) + 1
     if n_clusters > 1 and np.any((sums**2).sum(0) <= 1e-20 * (scores**2).sum(0)):
         raise NoEstimate("the outcome does not vary between prompts, so there is no error to estimate")
@@ -145,8 +171,8 @@ def fit(covariates: Array, sets: Codes, levels: Codes, clusters: Codes, only_bes
 
 def _maximise(x: Array, steps: Stages) -> tuple[Array, float, Array, Array]:
     """The coefficients, their log-likelihood, the stages' scores (S × k), and the Hessian."""
-    at, finite, members = np.zeros(x.shape[1]), False, x[steps.member]
-    value, scores, hessian = _likelihood(x, members, steps, at)
+    at, finite = np.zeros(x.shape[1]), False
+    value, scores, hessian = _likelihood(x, steps, at)
     for _ in range(_STEPS):
         try:
             step = np.linalg.solve(-hessian, scores.sum(0))
@@ -155,7 +181,7 @@ def _maximise(x: Array, steps: Stages) -> tuple[Array, float, Array, Array]:
         promised = float(step @ scores.sum(0))
         for halved in range(_HALVINGS):
             tried = at + step / 2**halved
-            new = _likelihood(x, members, steps, tried)
+            new = _likelihood(x, steps, tried)
             # Rounding, near the maximum, is no descent.
             if new[0] >= value - 1e-12 * abs(value):
                 break
@@ -163,8 +189,8 @@ def _maximise(x: Array, steps: Stages) -> tuple[Array, float, Array, Array]:
             raise NoEstimate("the fit did not converge")
         at, (value, scores, hessian) = tried, new
         # Only a fit that is almost sure of some choice can be that of separated data.
-        if not finite and _surest(members @ at, steps) > _SURE_LOGIT:
-            if separated(members, steps):
+        if not finite and _surest(x @ at, steps) > _SURE_LOGIT:
+            if separated(x, steps):
                 raise NoEstimate("the choices are perfectly predicted, so no estimate is finite")
             finite = True
         if promised <= _CONVERGED:
@@ -173,46 +199,51 @@ def _maximise(x: Array, steps: Stages) -> tuple[Array, float, Array, Array]:
 
 
 def _surest(logits: Array, steps: Stages) -> float:
-    """By how much the chosen are ahead of the others, where they are most."""
-    behind = np.maximum.reduceat(np.where(steps.chosen, -np.inf, logits), steps.starts)
-    return float((np.minimum.reduceat(np.where(steps.chosen, logits, np.inf), steps.starts) - behind).max())
+    """By how much the chosen are ahead of all others, where they are most."""
+    best = steps.accumulated(logits, np.maximum)
+    chosen = np.full(len(steps.firsts), np.inf)
+    np.minimum.at(chosen, steps.stage, logits[steps.chosen])
+    return float((chosen - best[steps.firsts + steps.n_chosen]).max())
 
 
-def _likelihood(x: Array, members: Array, steps: Stages, beta: Array) -> tuple[float, Array, Array]:
+def _likelihood(x: Array, steps: Stages, beta: Array) -> tuple[float, Array, Array]:
     """Log-likelihood, its derivative by β for each stage (S × k), and its Hessian (k × k).
 
-    A stage with k tied has Σ_tied x·β − Σ_l log(R − (l/k) T), l = 0 … k−1, where R sums exp(x·β) over all members and T
-    over the tied ones.
+    A stage with k tied has Σ_tied x·β − Σ_l log(R − (l/k) T), l = 0 … k−1, where R sums exp(x·β) over all that are left
+    and T over the tied ones.
     """
-    starts, stage, chosen = steps.starts, steps.stage, steps.chosen
-    logits = members @ beta
-    top = np.maximum.reduceat(logits, starts)
-    odds = np.exp(logits - top[stage])
-    among = odds * chosen
-    turn, gone = steps.turns
-    left = np.add.reduceat(odds, starts)[turn] - gone * np.add.reduceat(among, starts)[turn]
-    value = logits[chosen].sum() - np.log(left).sum() - top @ steps.n_chosen
-    n = len(starts)
-    whole, tied = np.bincount(turn, 1 / left, n), np.bincount(turn, gone / left, n)
-    weight = odds * (whole[stage] - tied[stage] * chosen)
-    scores = np.add.reduceat(members * (chosen - weight)[:, None], starts)
-    sums = np.add.reduceat(members * odds[:, None], starts)[turn]
-    means = (sums - gone[:, None] * np.add.reduceat(members * among[:, None], starts)[turn]) / left[:, None]
-    weights = np.bincount(steps.member, weight, len(x))
-    return float(value), scores, means.T @ means - x.T @ (x * weights[:, None])
+    stage, gone, starts = steps.stage, steps.gone[:, None], steps.starts
+    logits = x @ beta
+    top = np.repeat(np.maximum.reduceat(logits, starts), steps.sizes)
+    odds = np.exp(logits - top)
+    both = odds[:, None] * np.column_stack([np.ones(len(x)), x])
+    sums = steps.accumulated(both)[steps.firsts][stage] - gone * steps.tied(both)[stage]
+    left, means = sums[:, 0], sums[:, 1:] / sums[:, :1]
+    # Odds that are too small to be told from none, at coefficients far from the maximum.
+    value = float((logits - top)[steps.chosen].sum() - np.log(left).sum()) if left.min() > _NOTHING else -np.inf
+    n = len(steps.firsts)
+    whole, tied = np.zeros(len(x)), np.zeros(len(x))
+    whole[steps.firsts] = np.bincount(stage, 1 / left, n)
+    tied[steps.chosen] = np.bincount(stage, steps.gone / left, n)[stage]
+    weights = odds * (steps.accumulated(whole, backwards=False) - tied)
+    scores = steps.tied(x) - cluster_sums(means, stage)
+    return value, scores, means.T @ means - x.T @ (x * weights[:, None])
 
 
-def separated(members: Array, steps: Stages) -> bool:
-    """Whether some direction puts no chosen one behind another member, leaves the tied level, and some one ahead.
+def separated(x: Array, steps: Stages) -> bool:
+    """Whether some direction puts no chosen one behind another, leaves the tied level, and puts some one ahead.
 
     Such a direction never lowers the likelihood. A linear programme finds it (Konis 2007), as for pairs.
     """
     from scipy.optimize import linprog
 
-    first = members[steps.starts][steps.stage]
-    # The tied are the first of their stage: all stand level with the first, and it ahead of the others.
-    level, ahead = (members - first)[steps.chosen], (first - members)[~steps.chosen]
-    level = level[np.any(level != 0, axis=1)]
+    ends = np.repeat(steps.starts + steps.sizes, steps.sizes)[steps.firsts]
+    behind = steps.firsts + steps.n_chosen
+    lengths = ends - behind
+    others = np.arange(lengths.sum()) + np.repeat(behind - (np.cumsum(lengths) - lengths), lengths)
+    # The tied stand level with the first of them, and it ahead of the others.
+    ahead = x[np.repeat(steps.firsts, lengths)] - x[others]
+    level = (x[steps.chosen] - x[steps.firsts][steps.stage])[steps.gone > 0]
     equal = {"A_eq": level, "b_eq": np.zeros(len(level))} if len(level) else {}
     found = linprog(-ahead.sum(0), A_ub=-ahead, b_ub=np.zeros(len(ahead)), bounds=(-1, 1), method="highs", **equal)
     return found.fun is not None and bool(-found.fun > 1e-7)

@@ -42,8 +42,8 @@ ESTIMATES = Table(
         optional(
             "odds_ratio_sd",
             REAL,
-            "odds ratio for a difference of one difference_sd; null where the estimate is no log-odds, and for the terms "
-            "of a curve",
+            "odds ratio for a difference of one difference_sd; null where the estimate is no log-odds, and for "
+            "the terms of a curve",
         ),
         optional(
             "probability_change",
