@@ -46,7 +46,8 @@ class Stages:
     @cached_property
     def sizes(self) -> Codes:
         """(sets,) how many responses each has."""
-        return np.diff(np.r_[self.starts, len(self.sets)])
+        made: Codes = np.diff(np.r_[self.starts, len(self.sets)])
+        return made
 
     @cached_property
     def chosen(self) -> Codes:

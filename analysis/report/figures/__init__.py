@@ -8,6 +8,7 @@ from analysis.report.figures.forest import forest
 from analysis.report.figures.ladder import ladder
 from analysis.report.figures.markup import svg
 from analysis.report.figures.placebos import placebos
+from analysis.report.figures.shape import shape
 
 __all__ = [
     "distribution",
@@ -17,6 +18,7 @@ __all__ = [
     "ladder",
     "narrowing",
     "placebos",
+    "shape",
     "specification_curve",
     "svg",
 ]
