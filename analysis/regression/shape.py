@@ -20,7 +20,7 @@ KNOTS = (0.05, 0.35, 0.65, 0.95)
 RIVAL = "surprisal_entropy"
 CURVE = "curve"
 # Where the curve is shown: between these quantiles of the responses, in even steps, against the median.
-_ENDS, _STEPS = (0.01, 0.99), 20
+_SHOWN, _STEPS = (0.01, 0.5, 0.99), 20
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,16 @@ def curve_findings(part: Part, curve: Curve, fitted: Fit) -> Iterator[Finding]:
     if fitted.n_clusters < FEW_CLUSTERS:
         yield Finding(CURVE, part, status=TOO_FEW)
         return
-    low, high = np.quantile(curve.values, _ENDS, method="inverted_cdf")
-    middle = _rounded(np.quantile(curve.values, 0.5, method="inverted_cdf"))
-    steps = sorted({_rounded(x) for x in np.linspace(low, high, _STEPS)} - {middle})
+    low, middle, high = map(float, np.quantile(curve.values, _SHOWN, method="inverted_cdf"))
+    # To a thousandth or so of the range, so that the terms say exactly where the curve is.
+    decimals = 3 - int(np.floor(np.log10(high - low))) if high > low else 0
+    middle = round(middle, decimals)
+    steps = sorted({round(float(x), decimals) for x in np.linspace(low, high, _STEPS)} - {middle})
     contrasts = curve.basis(np.array(steps)) - curve.basis(np.array([middle]))
     errors = np.sqrt(np.einsum("si,ij,sj->s", contrasts, fitted.covariance, contrasts))
     for x, estimate, error in zip(steps, contrasts @ fitted.coefficients, errors, strict=True):
         found = t_interval(float(estimate), float(error), fitted.n_clusters)
-        yield Finding(f"{CURVE} at {x:.5g} against {middle:.5g}", part, found)
+        yield Finding(f"{CURVE} at {x:.12g} against {middle:.12g}", part, found)
 
 
 def vuong(part: Part, random: np.random.Generator) -> Iterator[Finding]:
@@ -145,8 +147,3 @@ def _curve(part: Part, values: Array, basis: Callable[[Array], Array], names: tu
     bent = basis(values[:n])[:, 1:] - basis(values[n:])[:, 1:]
     terms = [(TYPICALITY, part.delta), *((f"{TYPICALITY}_{name}", x) for name, x in zip(names, bent.T, strict=True))]
     return Curve(basis, terms, values)
-
-
-def _rounded(x: float) -> float:
-    """To five digits, as the terms have it, so that they say exactly where the curve is."""
-    return float(f"{x:.5g}")

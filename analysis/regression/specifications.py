@@ -137,15 +137,16 @@ SPECIFICATIONS: dict[str, Specification] = {
     "conditional": Specification(
         "conditional logit of the best response",
         "P(i is the best of its prompt) = exp(α m_i + quality) / Σ_j exp(α m_j + quality), where the comparisons order "
-        "all responses, more than two in some prompt; ties for the best by Efron's rule",
-        "McFadden 1974; Efron 1977",
+        "all responses, more than two in some prompt; where k are tied for the best, these k against all sets of k, so "
+        "that α is the log-odds of being among the best rather than another",
+        "McFadden 1974; Chamberlain 1980",
         "conditional",
         needs_orders=True,
     ),
     "rank_ordered": Specification(
         "rank-ordered logit",
         "the same for the best response, then for the best of the others, and so on down the order; ties by Efron's "
-        "rule",
+        "rule, as long as they are few",
         "Plackett 1975; Beggs, Cardell & Hausman 1981; Efron 1977",
         "rank_ordered",
         needs_orders=True,

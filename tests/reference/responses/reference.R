@@ -32,13 +32,25 @@ d <- d[varied, ]
 last <- last[varied]
 made$rank_ordered <- cox(d, as.numeric(d$place < last))
 best <- transform(d, place = ifelse(place == 1, 1, 2))
-made$conditional <- cox(best, as.numeric(best$place == 1))
-cl <- clogit(as.numeric(place == 1) ~ logprob + quality + strata(prompt), data = best, method = "efron", control = tight)
-made$clogit <- list(estimate = unname(coef(cl)), log_likelihood = cl$loglik[2])
-# Without ties for the best, all methods are one: McFadden's.
+cl <- clogit(as.numeric(place == 1) ~ logprob + quality + strata(prompt), data = best, method = "exact", control = tight)
+# Clustered errors of the exact likelihood, which survival does not give: each prompt's score is what its best add up to
+# less the mean of that over all sets of as many.
+scores <- t(sapply(split(best, best$prompt), function(one) {
+  x <- as.matrix(one[, c("logprob", "quality")])
+  k <- sum(one$place == 1)
+  sums <- t(combn(nrow(x), k, function(s) colSums(x[s, , drop = FALSE])))
+  weight <- exp(sums %*% coef(cl) - max(sums %*% coef(cl)))
+  colSums(x[one$place == 1, , drop = FALSE]) - colSums(sums * as.vector(weight)) / sum(weight)
+}))
+stopifnot(max(abs(colSums(scores))) < 1e-6)
+g <- nrow(scores)
+meat <- crossprod(scores) * g / (g - 1)
+made$conditional <- list(
+  estimate = unname(coef(cl)), std_error = unname(sqrt(diag(vcov(cl) %*% meat %*% vcov(cl)))), log_likelihood = cl$loglik[2]
+)
+# Without ties for the best it is McFadden's, whatever the method.
 alone <- ave(as.numeric(best$place == 1), best$prompt, FUN = sum) == 1
-exact <- clogit(as.numeric(place == 1) ~ logprob + quality + strata(prompt), data = best[alone, ], method = "exact", control = tight)
-made$exact <- list(estimate = unname(coef(exact)), log_likelihood = exact$loglik[2])
+made$alone <- cox(best[alone, ], as.numeric(best$place[alone] == 1))
 
 # The shape, on the comparisons of ../regression.
 p <- read.csv("../regression/comparisons.csv")
