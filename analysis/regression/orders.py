@@ -1,14 +1,12 @@
 """The responses that comparisons put in one order, best first: the choice sets of the conditional logits."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from analysis.regression.cell import Mask, codes
+from analysis.regression.cell import Mask
 from analysis.regression.inference import Array, Codes, NoEstimate
+from analysis.regression.nodes import Nodes
 from analysis.regression.part import TYPICALITY, Part
 from analysis.regression.terms import mask_of
 
@@ -69,7 +67,7 @@ def orders(part: Part) -> Orders:
     NoEstimate
         If no set holds more than two responses, or none of those is completely ordered.
     """
-    nodes = _Nodes(part, part.at)
+    nodes = Nodes(part, part.at, apart=True)
     won, lost = (np.where(part.preferred_a == first, *nodes.sides) for first in (True, False))
     if not len(part.at) or np.bincount(nodes.sets).max() <= 2:
         raise NoEstimate(PAIRS_ONLY)
@@ -90,14 +88,12 @@ def orders(part: Part) -> Orders:
         raise NoEstimate("the comparisons of no prompt with more than two responses are a complete order of them")
     kept = complete[sets]
     inside = part.narrowed(mask_of(part, whole))
-    prompts = np.zeros(n, np.intp)
-    prompts[nodes.sides[0][whole]] = prompts[nodes.sides[1][whole]] = inside.clusters
     return Orders(
         part=inside,
         left_out=mask_of(part, ~whole),
         sets=np.unique(sets[kept], return_inverse=True)[1],
         levels=levels[kept],
-        prompts=prompts[arranged][kept],
+        prompts=np.unique(nodes.prompts[arranged][kept], return_inverse=True)[1],
         columns={name: x[arranged][kept] for name, x in nodes.columns.items()},
     )
 
@@ -118,7 +114,7 @@ def _levels(sets: Codes, score: Codes) -> tuple[Codes, Codes, _Sizes]:
     return sets, level - level[first][sets], _Sizes(sets[starts], np.bincount(level))
 
 
-def _tied(part: Part, nodes: "_Nodes", score: Codes) -> Codes:
+def _tied(part: Part, nodes: Nodes, score: Codes) -> Codes:
     """(S,) how many pairs of each set that win as many were judged ties."""
     one, two = nodes.find(part.tied)
     found = (one >= 0) & (two >= 0)
@@ -126,55 +122,3 @@ def _tied(part: Part, nodes: "_Nodes", score: Codes) -> Codes:
     pairs = np.unique((one * len(score) + two)[(nodes.sets[one] == nodes.sets[two]) & (score[one] == score[two])])
     made: Codes = np.bincount(nodes.sets[pairs // len(score)], minlength=int(nodes.sets.max()) + 1)
     return made
-
-
-class _Nodes:
-    """The responses that comparisons of a part hold, for each annotator apart.
-
-    They are numbered in the order in which comparisons hold them, whichever way the dataset's rows stand.
-    """
-
-    def __init__(self, part: Part, at: Codes) -> None:
-        self.part, self.at = part, at
-        keys = np.concatenate(self._keys(at))
-        self.keys, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        self.first = np.sort(first)
-        self.place: Codes = np.argsort(np.argsort(first))
-        numbers = self.place[inverse]
-        self.sides = numbers[: len(at)], numbers[len(at) :]
-
-    def _keys(self, at: Codes) -> tuple[Codes, Codes]:
-        cell, annotator = self.part.cell, self.part.cell.column("annotator")
-        judge = np.zeros(len(at), np.intp)
-        if annotator.null_count < len(annotator):
-            judge = codes(annotator.fill_null(""))[at] + 1
-        m = max(int(cell.a.max(initial=0)), int(cell.b.max(initial=0))) + 1
-        return judge * m + cell.a[at], judge * m + cell.b[at]
-
-    @cached_property
-    def sets(self) -> Codes:
-        """(n,) which set each belongs to, numbered by their first responses."""
-        n = len(self.keys)
-        graph = coo_array((np.ones(len(self.at), bool), self.sides), shape=(n, n))
-        found = connected_components(graph, directed=False)[1]
-        first, inverse = np.unique(found, return_index=True, return_inverse=True)[1:]
-        made: Codes = np.argsort(np.argsort(first))[inverse]
-        return made
-
-    @property
-    def columns(self) -> dict[str, Array]:
-        """(n,) the measure and the quality ratings of each."""
-        cell = self.part.cell
-        which = np.concatenate([cell.a[self.at], cell.b[self.at]])[self.first]
-        found = {TYPICALITY: cell.values[self.part.measure][which]}
-        for name, (a, b) in cell.quality.items():
-            found[name] = np.concatenate([a[self.at], b[self.at]])[self.first]
-        return found
-
-    def find(self, at: Codes) -> tuple[Codes, Codes]:
-        """The numbers of the responses of other comparisons of the cell; −1 for those that are not among these."""
-        found = []
-        for keys in self._keys(at):
-            where = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-            found.append(np.where(self.keys[where] == keys, self.place[where], -1))
-        return found[0], found[1]

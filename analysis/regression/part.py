@@ -87,16 +87,15 @@ class Part:
         """(n,) the value of a minus that of b."""
         return self.cell.difference(name)[self.at]
 
-    def responses(self, ties: bool = False) -> tuple[Array, dict[str, Array], Codes] | None:
+    def responses(self) -> tuple[Array, dict[str, Array], Codes] | None:
         """The m responses compared that have a rating as their outcome; None where the dataset has no such rating.
 
-        With `ties`, those of judged ties are among them. Gives the outcome (m,), the measure and the quality ratings by
-        name (m,), and the codes of their prompts (m,).
+        Gives the outcome (m,), the measure and the quality ratings by name (m,), and the codes of their prompts (m,).
         """
-        cell, at = self.cell, self.compared if ties else self.at
+        cell = self.cell
         if OUTCOME not in cell.values:
             return None
-        which = np.concatenate([cell.a[at], cell.b[at]])
+        which = np.concatenate([cell.a[self.at], cell.b[self.at]])
         # In the order of the comparisons, which does not depend on how the dataset's rows stand.
         first = np.sort(np.unique(which, return_index=True)[1])
         first = first[np.isfinite(cell.values[OUTCOME][which[first]])]
@@ -105,8 +104,8 @@ class Part:
         found = which[first]
         columns = {TYPICALITY: cell.values[self.measure][found]}
         for name, (a, b) in cell.quality.items():
-            columns[name] = np.concatenate([a[at], b[at]])[first]
-        prompts = np.tile(cell.prompts[at], 2)[first]
+            columns[name] = np.concatenate([a[self.at], b[self.at]])[first]
+        prompts = np.tile(cell.prompts[self.at], 2)[first]
         return cell.values[OUTCOME][found], columns, np.unique(prompts, return_inverse=True)[1]
 
     def narrowed(self, rows: Mask) -> "Part":

@@ -10,19 +10,20 @@ from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, Drawn, bootst
 from analysis.regression.cell import Mask
 from analysis.regression.findings import Finding, usable_terms
 from analysis.regression.inference import CLUSTERED, Array, Codes, NoEstimate, cluster_sums, t_interval
-from analysis.regression.part import Part
+from analysis.regression.nodes import Nodes
+from analysis.regression.part import OUTCOME, Part
 
 
 @dataclass(frozen=True)
 class WithinFit:
-    """Least squares of k covariates within G groups.
+    """Least squares of k covariates within groups, in G clusters.
 
     Attributes
     ----------
     coefficients, covariance
         (k,) and their clustered covariance (k × k).
     products, moments
-        (G, k, k) and (G, k): x'x and x'y of each group, in deviations from its means.
+        (G, k, k) and (G, k): x'x and x'y of each cluster, in deviations from the groups' means.
     """
 
     coefficients: Array
@@ -43,10 +44,10 @@ def centred(x: Array, groups: Codes) -> Array:
     return made
 
 
-def fit(outcome: Array, covariates: Array, groups: Codes) -> WithinFit:
+def fit(outcome: Array, covariates: Array, groups: Codes, clusters: Codes) -> WithinFit:
     """Fit outcome = level of the group + x·β by least squares (the within or fixed-effects estimator).
 
-    The covariance is the sandwich clustered by group, times G/(G−1) (clubSandwich's CR1). The groups' levels are nested
+    The covariance is the sandwich clustered as given, times G/(G−1) (clubSandwich's CR1). The groups' levels are nested
     in the clusters and cost no degrees of freedom (Cameron & Miller 2015, § III.B).
 
     Parameters
@@ -55,8 +56,8 @@ def fit(outcome: Array, covariates: Array, groups: Codes) -> WithinFit:
         (n,) ratings.
     covariates
         (n, k).
-    groups
-        (n,) codes 0 … G−1.
+    groups, clusters
+        (n,) codes 0 …; groups are nested in the G clusters.
 
     Raises
     ------
@@ -76,18 +77,18 @@ def fit(outcome: Array, covariates: Array, groups: Codes) -> WithinFit:
     bread = np.linalg.inv(x.T @ x)
     beta = bread @ (x.T @ y)
     rows = x * (y - x @ beta)[:, None]
-    scores = cluster_sums(rows, groups)
+    scores = cluster_sums(rows, clusters)
     if len(scores) > 1 and np.any((scores**2).sum(0) <= 1e-20 * (x**2).sum(0) * (y @ y)):
         raise NoEstimate("the ratings are perfectly predicted, so there is no error to estimate")
     influence = scores @ bread / scale
     covariance = influence.T @ influence * len(scores) / max(len(scores) - 1, 1)
-    products = cluster_sums((x[:, :, None] * x[:, None, :]).reshape(-1, k * k), groups).reshape(-1, k, k)
-    moments = cluster_sums(x * y[:, None], groups)
+    products = cluster_sums((x[:, :, None] * x[:, None, :]).reshape(-1, k * k), clusters).reshape(-1, k, k)
+    moments = cluster_sums(x * y[:, None], clusters)
     return WithinFit(beta / scale, covariance, products * np.outer(scale, scale), moments * scale)
 
 
 def draw(fitted: WithinFit) -> Callable[[Array], Drawn]:
-    """Fits to drawn groups, for `bootstrap_t`."""
+    """Fits to drawn clusters, for `bootstrap_t`."""
 
     def drawn(counts: Array) -> Drawn:
         whole = np.tensordot(counts, fitted.products, 1)
@@ -114,7 +115,8 @@ def draw(fitted: WithinFit) -> Callable[[Array], Drawn]:
 def ratings(part: Part, random: np.random.Generator) -> Iterator[Finding]:
     """Rating = level of the prompt + α m + quality, on all responses of which the dataset compares two or more.
 
-    Judged ties count: that ratings are equal where the measure is not is part of the answer.
+    Judged ties count: that ratings are equal where the measure is not is part of the answer. Where the slice connects
+    only some responses of a prompt, such as those of equal quality, each such set has a level of its own.
 
     Raises
     ------
@@ -122,18 +124,19 @@ def ratings(part: Part, random: np.random.Generator) -> Iterator[Finding]:
         If the responses have no rating, or it cannot be fitted.
     """
     part = part.with_quality()
-    responses = part.responses(ties=True)
-    if responses is None:
+    if OUTCOME not in part.cell.values:
         raise NoEstimate("the responses have no rating that is the outcome")
-    outcome, columns, groups = responses
-    several: Mask = np.bincount(groups)[groups] > 1
+    nodes = Nodes(part, part.compared, apart=False)
+    outcome = part.cell.values[OUTCOME][nodes.which]
+    several: Mask = np.isfinite(outcome)
+    several &= np.bincount(nodes.sets[several], minlength=len(outcome))[nodes.sets] > 1
     if not several.any():
         raise NoEstimate("no prompt has two responses with a rating")
-    outcome, groups = outcome[several], np.unique(groups[several], return_inverse=True)[1]
-    columns = {name: x[several] for name, x in columns.items()}
+    groups, clusters = (np.unique(c[several], return_inverse=True)[1] for c in (nodes.sets, nodes.prompts))
+    outcome, columns = outcome[several], {name: x[several] for name, x in nodes.columns.items()}
     within = centred(np.column_stack(list(columns.values())), groups).T
     terms, lost = usable_terms(dict(zip(columns, within, strict=True)))
-    fitted = fit(outcome, np.column_stack([columns[term] for term in terms]), groups)
+    fitted = fit(outcome, np.column_stack([columns[term] for term in terms]), groups, clusters)
     errors = np.sqrt(np.diag(fitted.covariance))
     covariance = CLUSTERED
     if 1 < fitted.n_clusters < FEW_CLUSTERS:

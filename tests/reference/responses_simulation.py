@@ -125,11 +125,11 @@ def rivals(random: np.random.Generator, n_prompts: int, alpha: float = ALPHA) ->
 
 def naive_ratings(part: Part) -> Interval:
     """Residuals as independent."""
-    found = part.responses(ties=True)
+    found = part.responses()  # no two ratings are equal
     assert found is not None
     outcome, columns, groups = found
     x = np.column_stack(list(columns.values()))
-    made = within.fit(outcome, x, groups)
+    made = within.fit(outcome, x, groups, groups)
     deviations = within.centred(x, groups)
     residuals = within.centred(outcome[:, None], groups)[:, 0] - deviations @ made.coefficients
     df = len(outcome) - made.n_clusters - x.shape[1]

@@ -47,7 +47,8 @@ def test_the_data_are_those_of_their_script(data: pd.DataFrame) -> None:
 
 def test_least_squares_with_an_effect_of_each_prompt(data: pd.DataFrame) -> None:
     x = data[["logprob", "quality"]].to_numpy(float)
-    found = within.fit(data["rating"].to_numpy(float), x, codes(data["prompt"]))
+    prompts = codes(data["prompt"])
+    found = within.fit(data["rating"].to_numpy(float), x, prompts, prompts)
     agrees(found.coefficients, found.covariance, R["ratings"])
     assert R["ratings"]["std_error"] == pytest.approx(R["ratings"]["sandwich"], rel=1e-10)
 

@@ -21,7 +21,7 @@ def drawn(seed: int = 0, n_groups: int = 60) -> tuple[Array, Array, Codes]:
 
 def test_against_an_effect_of_every_group() -> None:
     y, x, groups = drawn()
-    found = within.fit(y, x, groups)
+    found = within.fit(y, x, groups, groups)
     wide = np.column_stack([x, groups[:, None] == np.arange(groups.max() + 1)])
     beta, *_ = np.linalg.lstsq(wide, y, rcond=None)
     np.testing.assert_allclose(found.coefficients, beta[:2], rtol=1e-10)
@@ -38,10 +38,10 @@ def test_names_levels_and_order(seed: int) -> None:
     """Names of groups, a level of each group, the order of rows and the unit change nothing."""
     random = np.random.default_rng(seed)
     y, x, groups = drawn(seed)
-    found = within.fit(y, x, groups)
+    found = within.fit(y, x, groups, groups)
     order, names = random.permutation(len(y)), random.permutation(groups.max() + 1)
     level = random.normal(size=groups.max() + 1)[groups]
-    other = within.fit((y + level)[order], 5 * (x + level[:, None])[order], names[groups[order]])
+    other = within.fit((y + level)[order], 5 * (x + level[:, None])[order], *2 * [names[groups[order]]])
     np.testing.assert_allclose(5 * other.coefficients, found.coefficients, rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(25 * other.covariance, found.covariance, rtol=1e-8, atol=1e-11)
 
@@ -50,11 +50,11 @@ def test_drawn_groups_are_fitted_as_if_alone() -> None:
     """A group drawn twice is two groups."""
     y, x, groups = drawn(n_groups=12)
     counts = np.stack([np.bincount(np.random.default_rng(k).integers(0, 12, 12), minlength=12) for k in range(5)])
-    found, errors = within.draw(within.fit(y, x, groups))(counts.astype(float))
+    found, errors = within.draw(within.fit(y, x, groups, groups))(counts.astype(float))
     for row, count in enumerate(counts):
         pieces = [np.flatnonzero(groups == g) for g in range(12) for _ in range(count[g])]
         at, names = np.concatenate(pieces), np.repeat(np.arange(12), [len(p) for p in pieces])
-        expected = within.fit(y[at], x[at], names)
+        expected = within.fit(y[at], x[at], names, names)
         np.testing.assert_allclose(found[row], expected.coefficients, rtol=1e-9)
         np.testing.assert_allclose(errors[row], np.sqrt(np.diag(expected.covariance)), rtol=1e-8)
 
@@ -65,7 +65,7 @@ def test_drawn_groups_that_cannot_be_fitted() -> None:
     x[groups == 0, 1] = 7.0
     counts = np.ones((2, 12))
     counts[1] = 12.0 * (np.arange(12) == 0)
-    found, errors = within.draw(within.fit(y, x, groups))(counts)
+    found, errors = within.draw(within.fit(y, x, groups, groups))(counts)
     assert np.isfinite(found[0]).all() and np.isfinite(errors[0]).all()
     assert np.isnan(found[1]).all() and np.isnan(errors[1]).all()
 
@@ -98,4 +98,4 @@ def test_no_number_but_a_reason(case: str, reason: str) -> None:
     else:
         y = x @ [1.0, 2.0] + level
     with pytest.raises(NoEstimate, match=reason):
-        within.fit(y, x, groups)
+        within.fit(y, x, groups, groups)
