@@ -158,9 +158,8 @@ def _findings(part: Part, only_best: bool) -> Iterator[Finding]:
         raise NoEstimate(TOO_FEW)
     share = stages(found.sets, found.levels, only_best).tied_share
     if not only_best and share > MOST_TIED:
-        raise NoEstimate(
-            f"{share:.1%} of the pairs are tied, and a rank-ordered logit takes no more than {MOST_TIED:.0%}"
-        )
+        most = f"a rank-ordered logit takes no more than {100 * MOST_TIED:.0f} %"
+        raise NoEstimate(f"{100 * share:.1f} % of the pairs are tied, and {most}")
     within = {name: centred(x[:, None], found.sets)[:, 0] for name, x in found.columns.items()}
     terms, lost = usable_terms(within)
     fitted = fit(

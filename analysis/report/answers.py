@@ -98,9 +98,9 @@ def _prefers(row: Mapping[str, Any]) -> Iterator[str]:
         first, second = second, first
     gain = f"{number(abs(row['estimate']), 2)} nats a comparison, p {p_value(row['p_value'])}"
     if apart:
-        yield f"{first[0].upper()}{first[1:]} predicts the labels better than {second} ({gain})."
+        yield f"{first[0].upper()}{first[1:]} predicts the labels better than {second}, each by itself ({gain})."
     else:
-        yield f"Whether {first} or {second} predicts the labels better cannot be told ({gain})."
+        yield f"Whether {first} or {second} predicts the labels better by itself cannot be told ({gain})."
 
 
 def _uncontrolled(rows: Mapping[str, Row], found: Verdict) -> Iterator[str]:

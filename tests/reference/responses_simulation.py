@@ -214,7 +214,7 @@ def main() -> None:
         "case                         prompts  truth   mean     bias     noise   coverage %  as if independent %\n"
     )
     started = time.perf_counter()
-    linear, curves = [], {0: [], 5: [], 19: []}
+    linear, curves = [], {0: [], 5: [], -1: []}
     for k, case in enumerate(CASES):
         made, naive = [], []
         for seed in range(DATASETS):
@@ -241,7 +241,7 @@ def main() -> None:
         f"spline, 5 % test of linearity: rejects {100 * np.mean(np.array(linear) < 0.05):.1f} % of straight lines\n"
     )
     for step, covered in curves.items():
-        out.write(f"spline, step {step + 1} of 20 of the curve: coverage {100 * np.mean(covered):.1f} %\n")
+        out.write(f"spline, step {step} of the curve: coverage {100 * np.mean(covered):.1f} %\n")
     sys.stderr.write(f"{time.perf_counter() - started:.0f} s\n")
 
 

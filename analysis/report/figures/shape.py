@@ -73,12 +73,12 @@ def _panel(axes: Axes, cell: Cell) -> None:
     x, middle = np.array(list(points)).T
     value, low, high = np.array(list(points.values())).T
     axes.fill_between(x, low, high, color=_SPLINE.colour, alpha=0.15, linewidth=0)
-    axes.plot(x, value, _SPLINE.marker, linestyle="-", color=_SPLINE.colour, markersize=3, linewidth=1.5)
+    axes.plot(x, value, _SPLINE.marker, linestyle="-", color=_SPLINE.colour, markersize=3, markevery=3, linewidth=1.5)
     if bent:
         at, found = np.array(list(bent)).T[0], np.array(list(bent.values())).T[0]
         axes.plot(
             at, found, _QUADRATIC.marker, linestyle="-", color=_QUADRATIC.colour, markerfacecolor=_QUADRATIC.face,
-            markersize=3, markevery=3, linewidth=1,
+            markersize=3, markevery=(1, 3), linewidth=1,
         )  # fmt: skip
     if alpha:
         axes.plot(x, alpha.value * (x - middle), color=_LINEAR.colour, linewidth=1.5)
