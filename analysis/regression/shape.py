@@ -7,11 +7,11 @@ import numpy as np
 from scipy import stats
 
 from analysis.regression import bradley_terry
-from analysis.regression.bootstrap import FEW_CLUSTERS
+from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, bootstrap_t, draw_mean
 from analysis.regression.bradley_terry import Fit
 from analysis.regression.cell import Mask
 from analysis.regression.findings import TOO_FEW, Finding
-from analysis.regression.inference import Array, Codes, NoEstimate, clustered_mean, t_interval
+from analysis.regression.inference import CLUSTERED, Array, Codes, NoEstimate, clustered_mean, t_interval
 from analysis.regression.part import TYPICALITY, Part
 from analysis.regression.terms import Terms
 
@@ -126,7 +126,14 @@ def vuong(part: Part, random: np.random.Generator) -> Iterator[Finding]:
     difference = gains[0] - gains[1]
     if not np.abs(difference).max() > 1e-9:
         raise NoEstimate("both models say the same of every comparison")
-    yield Finding(TYPICALITY, part, clustered_mean(difference, part.clusters, 0.0))
+    found, covariance = clustered_mean(difference, part.clusters, 0.0), CLUSTERED
+    if part.n_prompts < FEW_CLUSTERS:
+        both, draw = (
+            (np.array([found.estimate]), np.array([found.std_error])),
+            draw_mean(difference, part.clusters, None),
+        )
+        (found,), covariance = bootstrap_t(*both, 0.0, part.n_prompts, draw, random), BOOTSTRAP
+    yield Finding(TYPICALITY, part, found, covariance)
 
 
 def log_likelihoods(preferred_a: Mask, delta: Array, clusters: Codes) -> Array:

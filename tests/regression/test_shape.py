@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 
 from analysis.regression import bradley_terry, shape
+from analysis.regression.bootstrap import BOOTSTRAP
 from analysis.regression.inference import NoEstimate, clustered_mean
 from analysis.regression.part import TYPICALITY
 from tests.regression.made import MEASURE, fit_rows, joined, part_of, swapped
@@ -133,6 +134,11 @@ class TestWhichMeasure:
         assert two["estimate"] == pytest.approx(-one["estimate"], rel=1e-9)
         assert two["std_error"] == pytest.approx(one["std_error"], rel=1e-9)
         assert two["p_value"] == pytest.approx(one["p_value"], rel=1e-7)
+
+    def test_few_prompts(self) -> None:
+        (row,) = fit_rows("entropy_vuong", joined(200, 30))
+        assert (row["status"], row["covariance"]) == ("ok", BOOTSTRAP)
+        assert row["conf_low"] < row["estimate"] < row["conf_high"]
 
     def test_no_entropy(self) -> None:
         """A base model that gives none: a reason, and all else stands."""
