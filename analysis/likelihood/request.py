@@ -24,6 +24,8 @@ from analysis.preferences.records import Message
 BLOCK_COMPARISONS = 1024
 BLOCK_CHARS = 4_000_000
 _COLUMNS = ("prompt_id", "comparison_id", "response_a", "response_b")
+# pyarrow's own column, which says which file a row is from.
+_FILE = "__filename"
 
 
 class Job(NamedTuple):
@@ -64,6 +66,14 @@ class Block:
             found.setdefault(row["text_id"], []).append(row["response_id"])
         return found
 
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The file of `responses` that each text is in; what one fetch added is one file, which never changes."""
+        found: dict[str, str] = {}
+        for row in self.responses:
+            found[row["text_id"]] = min(row[_FILE], found.get(row["text_id"], row[_FILE]))
+        return found
+
     @property
     def prompts(self) -> tuple[str, str]:
         """The first and the last prompt's id."""
@@ -93,7 +103,7 @@ def blocks(path: Path, outputs: Outputs, n_prompts: int | None = None) -> Iterat
         first, last = part["prompt_id"][0].as_py(), part["prompt_id"][-1].as_py()
         asked = pc.unique(pa.chunked_array([*part["response_a"].chunks, *part["response_b"].chunks]))
         near = (ds.field("prompt_id") >= first) & (ds.field("prompt_id") <= last)
-        columns = ["response_id", "text_id", "prompt_id", "prompt", "response"]
+        columns = ["response_id", "text_id", "prompt_id", "prompt", "response", _FILE]
         found = stored.to_table(columns=columns, filter=near & ds.field("response_id").isin(asked))
         yield from _sized(Block(part, found.sort_by("response_id").to_pylist()))
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from analysis.errors import CellError, one_line
 from analysis.hub import Origin
 from analysis.ids import content_id
 from analysis.likelihood import SCORER_VERSION
-from analysis.likelihood.encoding import Encoder
+from analysis.likelihood.encoding import Encoder, LongResponses
 from analysis.likelihood.model import Located, load, locate, tokenizer_of, tokenizer_sha256, window_of
 from analysis.likelihood.request import Block, Job, Reader
 from analysis.likelihood.store import Key, Store, score_row, token_row
@@ -29,7 +29,7 @@ SHARD_FLOP = 6e12
 SHARD_TOKENS = 2_048, 262_144
 GPU_SHARD_TOKENS = 262_144
 # Where a shard takes longer all the same, it is committed in pieces of whole batches, which changes no arithmetic.
-LONGEST_SHARD_S = 30.0
+LONGEST_SHARD_S = 20.0
 # Memorised, by (n, p)-discoverable extraction (Hayes et al. 2024, arXiv 2410.19482): a text of so many tokens that the
 # base model writes word for word at least once in so many tries.
 MEMORISED_TOKENS, MEMORISED_TRIES = 50, 1_000
@@ -77,7 +77,27 @@ class Counts:
         self.n_memorised += n * bool(certain)
 
 
-def reader_of(spec: BaseModelSpec, study: Study, located: Located) -> tuple[Reader, dict[str, Any]]:
+class Reading(Protocol):
+    """What a study says of how texts are read."""
+
+    @property
+    def template(self) -> str:
+        """How prompt and response are joined."""
+
+    @property
+    def long_responses(self) -> LongResponses:
+        """What is done to responses beyond the window."""
+
+    @property
+    def token_logprobs(self) -> bool:
+        """Whether it is to be known where tokens end."""
+
+    @property
+    def needs_unconditional(self) -> bool:
+        """Whether log p(response) is to be scored, too."""
+
+
+def reader_of(spec: BaseModelSpec, study: Reading, located: Located) -> tuple[Reader, dict[str, Any]]:
     """What turns texts into what is to be scored, and the columns of `scores` that say under which model and how.
 
     Neither needs the base model's weights.
@@ -131,8 +151,10 @@ class Scoring:
         done = set.intersection(*stored.values())
         if any((text_id, c) not in done for text_id in block.ids for c in self.reader.needed):
             jobs = self.reader.jobs(block)
-            if any(job.key not in done for job in jobs):
-                yield from self._score(block, jobs, stored)
+            requests = [part for part in _requests(jobs, block) if any(job.key not in done for job in part)]
+            for number, part in enumerate(requests):
+                for share in self._score(block, part, stored):
+                    yield (number + share) / len(requests)
 
     def _score(self, block: Block, jobs: Sequence[Job], stored: dict[str, set[Key]]) -> Iterator[float]:
         scorer = _scorer(self.located, self.spec)
@@ -196,7 +218,7 @@ class Scoring:
 
 
 def _provenance(
-    spec: BaseModelSpec, located: Located, tokenizer: str, window: int | None, study: Study
+    spec: BaseModelSpec, located: Located, tokenizer: str, window: int | None, study: Reading
 ) -> dict[str, Any]:
     decides = {
         "base_model": located.name,
@@ -210,6 +232,18 @@ def _provenance(
         "scorer_version": SCORER_VERSION,
     }
     return {"scoring_id": content_id(*(f"{k}={v}" for k, v in decides.items())), **decides}
+
+
+def _requests(jobs: Sequence[Job], block: Block) -> list[list[Job]]:
+    """The jobs, apart by the fetch that added their texts.
+
+    Each part is planned by itself: the texts by which a dataset grew share no batch with those that have scores, which
+    would all be computed again.
+    """
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(block.files[job.text_id], []).append(job)
+    return [found[name] for name in sorted(found)]
 
 
 def _shard_tokens(n_parameters: int, device: str) -> int:

@@ -44,7 +44,7 @@ class Cell:
         (m,) values of the responses: the measures, their lengths, and the covariates known of a text.
     quality
         (n,) ratings of a and of b, after turning, by name; NaN where they are missing.
-    ordered
+    complete
         Whether the responses of a prompt were rated or ranked, so that two that no comparison holds are tied.
     """
 
@@ -55,7 +55,7 @@ class Cell:
     turn: Array
     values: dict[str, Array]
     quality: dict[str, tuple[Array, Array]]
-    ordered: bool = False
+    complete: bool = False
 
     def __len__(self) -> int:
         return len(self.a)
@@ -74,6 +74,17 @@ class Cell:
         """(n,) whether a was preferred, after turning."""
         made: Mask = self._equals("preference", "a") == (self.turn > 0)
         return made
+
+    @cached_property
+    def sign(self) -> Array:
+        """(n,) 1 where a was preferred, −1 where b was, 0 where the judgement is a tie; after turning."""
+        return np.where(self.decided, np.where(self.preferred_a, 1.0, -1.0), 0.0)
+
+    @cached_property
+    def signed_strength(self) -> Array:
+        """(n,) the strength, above 0 where a was preferred, after turning; 0 for a tie, NaN where it is not known."""
+        strength = self.column("strength").to_numpy().astype(float)
+        return np.where(self.decided, self.sign * strength, 0.0)
 
     @cached_property
     def prompts(self) -> Codes:

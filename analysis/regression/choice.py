@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.regression import orders as sets_of
-from analysis.regression.bootstrap import FEW_CLUSTERS
-from analysis.regression.findings import TOO_FEW, Finding, logit_findings, usable_terms
-from analysis.regression.inference import Array, Codes, NoEstimate, cluster_sums
+from analysis.regression import effects
+from analysis.regression.bootstrap import FEW_CLUSTERS, TOO_FEW
+from analysis.regression.inference import CLUSTERED, Array, Codes, NoEstimate, cluster_sums, t_interval
+from analysis.regression.orders import orders
 from analysis.regression.part import Part
+from analysis.regression.rows import Row, row_of
 from analysis.regression.stages import Stages, stages
 from analysis.regression.tied import efron, exact
+from analysis.regression.usable import usable_terms
 from analysis.regression.within import centred
 
 _STEPS = 100
@@ -142,32 +144,37 @@ def separated(x: Array, steps: Stages, only_best: bool) -> bool:
     return found.fun is not None and bool(-found.fun > 1e-7)
 
 
-def conditional(part: Part, random: np.random.Generator) -> Iterator[Finding]:
-    """The best response of each completely ordered set, on the measure and quality."""
-    return _findings(part, only_best=True)
+def conditional_rows(name: str, part: Part, random: np.random.Generator) -> Iterator[Row]:
+    """Rows of the conditional logit: the best response of each completely ordered set, on the measure and quality."""
+    return _rows(name, part, only_best=True)
 
 
-def rank_ordered(part: Part, random: np.random.Generator) -> Iterator[Finding]:
-    """The order of the responses of each completely ordered set, on the measure and quality."""
-    return _findings(part, only_best=False)
+def rank_ordered_rows(name: str, part: Part, random: np.random.Generator) -> Iterator[Row]:
+    """Rows of the rank-ordered logit: the order of each completely ordered set, on the measure and quality."""
+    return _rows(name, part, only_best=False)
 
 
-def _findings(part: Part, only_best: bool) -> Iterator[Finding]:
-    found = sets_of.orders(part.with_quality())
+def _rows(name: str, part: Part, only_best: bool) -> Iterator[Row]:
+    found = orders(part.with_quality())
     if 1 < found.part.n_prompts < FEW_CLUSTERS:
         raise NoEstimate(TOO_FEW)
     share = stages(found.sets, found.levels, only_best).tied_share
     if not only_best and share > MOST_TIED:
         most = f"a rank-ordered logit takes no more than {100 * MOST_TIED:.0f} %"
         raise NoEstimate(f"{100 * share:.1f} % of the pairs are tied, and {most}")
-    within = {name: centred(x[:, None], found.sets)[:, 0] for name, x in found.columns.items()}
-    terms, lost = usable_terms(within)
-    fitted = fit(
-        np.column_stack([found.columns[term] for term in terms]), found.sets, found.levels, found.prompts, only_best
-    )
-    counts = {"n_responses": len(found.sets)}
-    numbers = {**counts, "mean_log_likelihood": fitted.log_likelihood / found.n_sets}
-    deltas = {term: found.difference(term) for term in terms}
-    yield from logit_findings(found.part, terms, fitted, deltas, numbers)
+    terms, lost = usable_terms({term: centred(x[:, None], found.sets)[:, 0] for term, x in found.columns.items()})
+    x = np.column_stack([found.columns[term] for term in terms])
+    fitted = fit(x, found.sets, found.levels, found.prompts, only_best)
+    n_responses = {"n_responses": len(found.sets)}
+    for term, beta, error in zip(terms, fitted.coefficients, np.sqrt(np.diag(fitted.covariance)), strict=True):
+        interval, delta = t_interval(float(beta), float(error), fitted.n_clusters), found.difference(term)
+        sd = effects.spread(delta)
+        yield row_of(name, term, found.part, CLUSTERED, interval, delta) | {
+            **n_responses,
+            "odds_ratio_sd": effects.odds_ratio_per_sd(interval.estimate, sd),
+            "probability_change": effects.probability_change(interval.estimate, sd),
+            "minimum_detectable": effects.minimum_detectable(interval.std_error, fitted.n_clusters),
+            "mean_log_likelihood": fitted.log_likelihood / found.n_sets,
+        }
     for term, reason in lost.items():
-        yield Finding(term, found.part, status=reason, numbers=counts)
+        yield row_of(name, term, found.part, status=reason) | n_responses

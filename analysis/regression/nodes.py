@@ -12,12 +12,12 @@ from analysis.regression.part import TYPICALITY, Part
 
 
 class Nodes:
-    """The responses that comparisons hold.
+    """The responses (n) that the comparisons of a part hold.
 
     Parameters
     ----------
-    part, at
-        The part, and where the comparisons stand in its cell.
+    part
+        The part.
     apart
         Whether a response is one for each annotator who judged it.
 
@@ -33,7 +33,8 @@ class Nodes:
     They are numbered in the order in which comparisons hold them, whichever way the dataset's rows stand.
     """
 
-    def __init__(self, part: Part, at: Codes, *, apart: bool) -> None:
+    def __init__(self, part: Part, *, apart: bool) -> None:
+        at = part.at
         self.part, self.at, self.apart = part, at, apart
         keys = np.concatenate(self._keys(at))
         self.keys, first, inverse = np.unique(keys, return_index=True, return_inverse=True)

@@ -67,7 +67,7 @@ def orders(part: Part) -> Orders:
     NoEstimate
         If no set holds more than two responses, or none of those is completely ordered.
     """
-    nodes = Nodes(part, part.at, apart=True)
+    nodes = Nodes(part, apart=True)
     won, lost = (np.where(part.preferred_a == first, *nodes.sides) for first in (True, False))
     if not len(part.at) or np.bincount(nodes.sets).max() <= 2:
         raise NoEstimate(PAIRS_ONLY)
@@ -81,7 +81,7 @@ def orders(part: Part) -> Orders:
     n_sets = len(unequal)
     complete = np.bincount(nodes.sets[won], minlength=n_sets) == unequal
     complete &= np.bincount(nodes.sets[won[score[won] <= score[lost]]], minlength=n_sets) == 0
-    if not part.cell.ordered:
+    if not part.cell.complete:
         complete &= _tied(part, nodes, score) == np.bincount(sizes.sets, sizes.n * (sizes.n - 1) / 2)
     whole = complete[nodes.sets[nodes.sides[0]]]
     if not complete[np.bincount(nodes.sets) > 2].any():
@@ -116,7 +116,8 @@ def _levels(sets: Codes, score: Codes) -> tuple[Codes, Codes, _Sizes]:
 
 def _tied(part: Part, nodes: Nodes, score: Codes) -> Codes:
     """(S,) how many pairs of each set that win as many were judged ties."""
-    one, two = nodes.find(part.tied)
+    judged = part.with_ties()
+    one, two = nodes.find(judged.at[judged.sign == 0])
     found = (one >= 0) & (two >= 0)
     one, two = np.minimum(one, two)[found], np.maximum(one, two)[found]
     pairs = np.unique((one * len(score) + two)[(nodes.sets[one] == nodes.sets[two]) & (score[one] == score[two])])

@@ -7,12 +7,12 @@ import numpy as np
 from scipy import stats
 
 from analysis.regression import bradley_terry
-from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, bootstrap_t, draw_mean
+from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, TOO_FEW, bootstrap_t, draw_mean
 from analysis.regression.bradley_terry import Fit
 from analysis.regression.cell import Mask
-from analysis.regression.findings import TOO_FEW, Finding
 from analysis.regression.inference import CLUSTERED, Array, Codes, NoEstimate, clustered_mean, t_interval
 from analysis.regression.part import TYPICALITY, Part
+from analysis.regression.rows import Row, row_of
 from analysis.regression.terms import Terms
 
 # Harrell 2015, table 2.3: where to put four knots.
@@ -93,10 +93,10 @@ def linearity(fitted: Fit) -> float | None:
     return float(stats.f.sf(statistic, len(beta), fitted.n_clusters - 1))
 
 
-def curve_findings(part: Part, curve: Curve, fitted: Fit) -> Iterator[Finding]:
-    """The curve at steps of the measure: the log-odds that such a response is preferred to one at the median."""
+def curve_rows(name: str, part: Part, curve: Curve, fitted: Fit) -> Iterator[Row]:
+    """Rows of the curve at steps of the measure: log-odds that such a response is preferred to one at the median."""
     if fitted.n_clusters < FEW_CLUSTERS:
-        yield Finding(CURVE, part, status=TOO_FEW)
+        yield row_of(name, CURVE, part, status=TOO_FEW)
         return
     low, middle, high = map(float, np.quantile(curve.values, _SHOWN, method="inverted_cdf"))
     # To a thousandth or so of the range, so that the terms say exactly where the curve is.
@@ -107,11 +107,11 @@ def curve_findings(part: Part, curve: Curve, fitted: Fit) -> Iterator[Finding]:
     errors = np.sqrt(np.einsum("si,ij,sj->s", contrasts, fitted.covariance, contrasts))
     for x, estimate, error in zip(steps, contrasts @ fitted.coefficients, errors, strict=True):
         found = t_interval(float(estimate), float(error), fitted.n_clusters)
-        yield Finding(f"{CURVE} at {x:.12g} against {middle:.12g}", part, found)
+        yield row_of(name, f"{CURVE} at {x:.12g} against {middle:.12g}", part, CLUSTERED, found)
 
 
-def vuong(part: Part, random: np.random.Generator) -> Iterator[Finding]:
-    """Which of the two the data prefer: the measure or the distance of surprisal from entropy, each alone.
+def vuong_rows(name: str, part: Part, random: np.random.Generator) -> Iterator[Row]:
+    """Row of which of the two the data prefer: the measure or the distance of surprisal from entropy, each alone.
 
     The mean difference of the comparisons' log-likelihoods, clustered by prompt (Vuong 1989, for models that are not
     nested; both have one coefficient). Above zero the measure is preferred.
@@ -133,7 +133,7 @@ def vuong(part: Part, random: np.random.Generator) -> Iterator[Finding]:
             draw_mean(difference, part.clusters, None),
         )
         (found,), covariance = bootstrap_t(*both, 0.0, part.n_prompts, draw, random), BOOTSTRAP
-    yield Finding(TYPICALITY, part, found, covariance)
+    yield row_of(name, TYPICALITY, part, covariance, found)
 
 
 def log_likelihoods(preferred_a: Mask, delta: Array, clusters: Codes) -> Array:

@@ -8,10 +8,11 @@ import numpy as np
 from analysis.regression import effects
 from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, Drawn, bootstrap_t
 from analysis.regression.cell import Mask
-from analysis.regression.findings import Finding, usable_terms
 from analysis.regression.inference import CLUSTERED, Array, Codes, NoEstimate, cluster_sums, t_interval
 from analysis.regression.nodes import Nodes
 from analysis.regression.part import OUTCOME, Part
+from analysis.regression.rows import Row, row_of
+from analysis.regression.usable import usable_terms
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def draw(fitted: WithinFit) -> Callable[[Array], Drawn]:
     return drawn
 
 
-def ratings(part: Part, random: np.random.Generator) -> Iterator[Finding]:
-    """Rating = level of the prompt + α m + quality, on all responses of which the dataset compares two or more.
+def ratings_rows(name: str, part: Part, random: np.random.Generator) -> Iterator[Row]:
+    """Rows of rating = level of the prompt + α m + quality, on all responses of which the dataset compares two or more.
 
     Judged ties count: that ratings are equal where the measure is not is part of the answer. Where the slice connects
     only some responses of a prompt, such as those of equal quality, each such set has a level of its own.
@@ -123,17 +124,17 @@ def ratings(part: Part, random: np.random.Generator) -> Iterator[Finding]:
     NoEstimate
         If the responses have no rating, or it cannot be fitted.
     """
-    part = part.with_quality()
+    part = part.with_quality().with_ties()
     if OUTCOME not in part.cell.values:
         raise NoEstimate("the responses have no rating that is the outcome")
-    nodes = Nodes(part, part.compared, apart=False)
+    nodes = Nodes(part, apart=False)
     outcome = part.cell.values[OUTCOME][nodes.which]
     several: Mask = np.isfinite(outcome)
     several &= np.bincount(nodes.sets[several], minlength=len(outcome))[nodes.sets] > 1
     if not several.any():
         raise NoEstimate("no prompt has two responses with a rating")
     groups, clusters = (np.unique(c[several], return_inverse=True)[1] for c in (nodes.sets, nodes.prompts))
-    outcome, columns = outcome[several], {name: x[several] for name, x in nodes.columns.items()}
+    outcome, columns = outcome[several], {term: x[several] for term, x in nodes.columns.items()}
     within = centred(np.column_stack(list(columns.values())), groups).T
     terms, lost = usable_terms(dict(zip(columns, within, strict=True)))
     fitted = fit(outcome, np.column_stack([columns[term] for term in terms]), groups, clusters)
@@ -145,9 +146,10 @@ def ratings(part: Part, random: np.random.Generator) -> Iterator[Finding]:
     else:
         both = zip(fitted.coefficients, errors, strict=True)
         found = [t_interval(float(beta), float(error), fitted.n_clusters) for beta, error in both]
-    counts = {"n_comparisons": len(part.compared), "n_prompts": fitted.n_clusters, "n_responses": len(outcome)}
+    counts = {"n_prompts": fitted.n_clusters, "n_responses": len(outcome)}
     for term, interval in zip(terms, found, strict=True):
         detectable = effects.minimum_detectable(interval.std_error, fitted.n_clusters)
-        yield Finding(term, part, interval, covariance, numbers={**counts, "minimum_detectable": detectable})
+        # In rating points: there are no odds.
+        yield row_of(name, term, part, covariance, interval) | counts | {"minimum_detectable": detectable}
     for term, reason in lost.items():
-        yield Finding(term, part, status=reason, numbers=counts)
+        yield row_of(name, term, part, status=reason) | counts

@@ -22,9 +22,10 @@ from scipy import special, stats
 from analysis.regression import choice, orders, shape, within
 from analysis.regression.bradley_terry import fit
 from analysis.regression.cell import Cell
-from analysis.regression.fitting import Fitter, Row
+from analysis.regression.fitting import Fitter
 from analysis.regression.inference import Array, Codes, Interval, clustered_mean, t_interval
 from analysis.regression.part import OUTCOME, Part
+from analysis.regression.rows import Row
 from tests.reference.simulation import ALPHA, DATASETS, MEASURE, SHARED, cell, part_of
 
 QUALITY = 0.4
@@ -70,7 +71,7 @@ def cell_of(prompts: Codes, measure: Array, quality: Array, outcome: Array, anno
     )
     values = {MEASURE: measure} if apart else {MEASURE: measure, OUTCOME: outcome}
     ratings = {"correct": (quality[a], quality[b])}
-    return Cell(table, pa.array([], pa.string()), a, b, np.ones(len(a)), values, ratings, ordered=True)
+    return Cell(table, pa.array([], pa.string()), a, b, np.ones(len(a)), values, ratings, complete=True)
 
 
 def rated(random: np.random.Generator, n_prompts: int) -> Part:

@@ -38,7 +38,7 @@ def cell(pairs: list[Pair], ordered: bool = False, annotators: list[Any] | None 
         turn=np.ones(len(pairs)),
         values={MEASURE: np.arange(m, dtype=float)},
         quality={},
-        ordered=ordered,
+        complete=ordered,
     )
 
 

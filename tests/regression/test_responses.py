@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from analysis import tables
 from analysis.outputs import Outputs
 from analysis.regression import choice, within
-from analysis.regression.bootstrap import BOOTSTRAP
+from analysis.regression.bootstrap import BOOTSTRAP, TOO_FEW
 from analysis.regression.cell import Cell
-from analysis.regression.findings import TOO_FEW
-from analysis.regression.fitting import Fitter, Row
+from analysis.regression.fitting import Fitter
 from analysis.regression.inference import CLUSTERED, t_interval
 from analysis.regression.orders import NO_ORDER
 from analysis.regression.part import OUTCOME, TYPICALITY, Part
+from analysis.regression.rows import Row
 from analysis.regression.stage import estimate
 from analysis.study import parse
 from tests.likelihood.cell import RUN, excluded, in_work, scored
@@ -36,7 +36,7 @@ LOGITS = ("odds_ratio_sd", "probability_change", "difference_sd", "mean_log_like
 
 
 def rows_of(name: str, cell: Cell, slice: str = "all", ordered: bool = True) -> list[Row]:
-    part = Part(cell := replace(cell, ordered=ordered), MEASURE, cell.slice(slice)[0])
+    part = Part(cell := replace(cell, complete=ordered), MEASURE, cell.slice(slice)[0])
     return Fitter(part, MARGIN, np.random.default_rng(0)).rows(name)
 
 
