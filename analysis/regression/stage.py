@@ -1,6 +1,7 @@
 """The third stage: one cell (a dataset under a base model) → `differences`, `exclusions`, and its estimates."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from analysis.regression import heterogeneity
 from analysis.regression.cell import Cell
 from analysis.regression.differences import write_differences
 from analysis.regression.fitting import Fitter, Note, unnoted
-from analysis.regression.inference import CLUSTERED
+from analysis.regression.inference import CLUSTERED, NoEstimate
 from analysis.regression.influences import Influences
+from analysis.regression.orders import NO_ORDER, orders
 from analysis.regression.part import OUTCOME, TYPICALITY, Part
 from analysis.regression.rows import Row
 from analysis.regression.specifications import SPECIFICATIONS
@@ -61,7 +63,7 @@ def estimate(
 
 
 def _left_out(cell: Cell, study: Study, tally: Tally) -> Tally:
-    """Count the ties, which few specifications take, and the decided comparisons whose strength is not known."""
+    """Count what is not fitted: ties (few specifications take them), decided comparisons without strength or order."""
     takers = [name for name in study.specifications if SPECIFICATIONS[name].takes_ties]
     reason = f"{TIE}; only {' and '.join(takers)} take{'s' * (len(takers) == 1)} it" if takers else TIE
     for comparison in cell.comparisons.filter(pa.array(~cell.decided))["comparison_id"].to_pylist():
@@ -72,6 +74,8 @@ def _left_out(cell: Cell, study: Study, tally: Tally) -> Tally:
         if known[cell.decided].any():
             for comparison in cell.comparisons.filter(pa.array(~known))["comparison_id"].to_pylist():
                 tally.add("comparison", NO_STRENGTH, comparison)
+    for comparison in _without_order(cell, study):
+        tally.add("comparison", NO_ORDER, comparison)
     return tally
 
 
@@ -102,10 +106,24 @@ def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outp
     cell = cells.load(tables.scan("comparisons", [path]), scoring_id, study.measures, outputs, fluency)
     if any("unigram" in s.groups for s in kinds):
         cell.values["unigram"] = unigram(path, outputs, cell.response_ids)
-    rating = next(d.outcome_rating for d in study.datasets if d.key == dataset)
+    spec = next(d for d in study.datasets if d.key == dataset)
+    cell, rating = replace(cell, complete=spec.judged != "pairs"), spec.outcome_rating
     if rating is not None and any(s.needs_outcome for s in kinds):
         cell.values[OUTCOME] = cells.ratings(rating, cell.response_ids, outputs)
     return cell
+
+
+def _without_order(cell: Cell, study: Study) -> list[str]:
+    """The comparisons that the conditional logits leave out of all, under the headline measure."""
+    if not any(SPECIFICATIONS[name].needs_orders for name in study.specifications):
+        return []
+    try:
+        found = orders(Part(cell, study.measures[0], np.ones(len(cell), bool)).with_quality())
+    except NoEstimate:
+        # Where nothing is left, the row in `estimates` says why.
+        return []
+    left_out: list[str] = cell.comparisons["comparison_id"].filter(pa.array(found.left_out)).to_pylist()
+    return left_out
 
 
 def fitted(cell: Cell, measure: str, study: Study, note: Note = unnoted) -> Iterator[Row]:

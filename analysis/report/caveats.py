@@ -15,7 +15,8 @@ PLACEBOS = ("placebo_labels", "placebo_prompts")
 
 def caveats(content: Content) -> list[str]:
     """What a reader must know before using the numbers of this run."""
-    found = (*_cached(content), *_data(content), *_models(content), *_placebos(content), *_cells(content))
+    about_data = (*_cached(content), *_data(content), *_selected(content))
+    found = (*about_data, *_models(content), *_placebos(content), *_cells(content))
     return list(dict.fromkeys(found))
 
 
@@ -28,6 +29,16 @@ def _placebos(content: Content) -> Iterator[str]:
         yield (
             f"{len(missed)} of {count(len(known), 'placebo')} {'misses' if len(missed) == 1 else 'miss'} zero with the "
             f"95 % interval, where {len(known) / 20:.1f} would by chance: {names}."
+        )
+
+
+def _selected(content: Content) -> Iterator[str]:
+    kept = {d.key for d in content.study.datasets if d.ties == "keep"}
+    names = {c.dataset for c in content.cells if is_number(c.rows.get("ratings", {}).get("estimate"))}
+    for name in sorted(names - kept):
+        yield (
+            f"{name}: the slope of ratings is that of prompts whose responses differ in rating, which makes it steeper "
+            'than that of all prompts; ties = "keep" in the study brings in the others.'
         )
 
 

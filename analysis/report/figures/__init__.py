@@ -11,6 +11,7 @@ from analysis.report.figures.ladder import ladder
 from analysis.report.figures.markup import svg
 from analysis.report.figures.placebos import placebos
 from analysis.report.figures.sampling import temperature
+from analysis.report.figures.shape import shape
 
 __all__ = [
     "distribution",
@@ -22,6 +23,7 @@ __all__ = [
     "ladder",
     "narrowing",
     "placebos",
+    "shape",
     "specification_curve",
     "svg",
     "temperature",
