@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from analysis.decisions import DatasetSpec, Decisions
 from analysis.earlier import FETCH, FIT, SCORE, Earlier
 from analysis.errors import CellError
 from analysis.ids import file_sha256
-from analysis.likelihood.model import locate_tokenizer, origin_of
-from analysis.likelihood.request import Block, Job, Reader, blocks
-from analysis.likelihood.scoring import reader_of, stores_of
+from analysis.likelihood import backends
+from analysis.likelihood.backends import Backend
+from analysis.likelihood.request import Block, blocks
+from analysis.likelihood.scoring import stores_of
 from analysis.likelihood.store import Store
 from analysis.outputs import Outputs
 from analysis.preferences import sources
@@ -97,7 +98,7 @@ def _resolved(decisions: Decisions) -> Iterator[Planned]:
             yield Planned(RESOLVE, dataset.key, error=str(error))
     for spec in decisions.study.base_models:
         try:
-            decisions.base_models[spec.key] = origin_of(spec)
+            decisions.base_models[spec.key] = backends.origin_of(spec)
         except CellError as error:
             yield Planned(RESOLVE, "", spec.key, error=str(error))
 
@@ -151,54 +152,43 @@ class _Planner:
         yield Planned(FIT, dataset.key, spec.key, self.decisions.fitting(dataset, spec, scoring).why)
 
     def _counted(self, step: Planned, spec: BaseModelSpec) -> Planned:
-        located = locate_tokenizer(spec, self.decisions.base_models[spec.key])
-        reader, constant = reader_of(spec, self.study, located)
-        stores = list(stores_of(self.study, self.outputs, str(constant["scoring_id"])).values())
+        backend = backends.ready(spec, self.study, self.decisions.base_models[spec.key], weights=False)
         read = self.read[step.dataset]
-        missing = (_missing(block, reader, stores) for block in blocks(read.path, read.responses))
-        n_texts, n_tokens = _tokens(missing, reader)
+        n_texts, n_tokens = to_score(backend, self.study, self.outputs, blocks(read.path, read.responses))
         seconds, speed_from = None, ""
         if n_tokens:
-            speed = measured_speed(self.outputs, spec) or _estimated_speed(located.n_parameters)
+            speed = measured_speed(self.outputs, spec) or _estimated_speed(backend.located.n_parameters)
             if speed:
                 seconds, speed_from = n_tokens / speed[0], speed[1]
         return replace(step, n_texts=n_texts, n_tokens=n_tokens, seconds=seconds, speed_from=speed_from)
 
 
-def _missing(block: Block, reader: Reader, stores: list[Store]) -> Block:
+def _missing(block: Block, backend: Backend, stores: list[Store]) -> Block:
     """The block with only those of its responses of which some likelihood is not stored."""
     held = [
         {(row["text_id"], row["conditional"]) for row in store.rows(block, ["text_id", "conditional"]).to_pylist()}
         for store in stores
     ]
     done = set.intersection(*held)
-    lacking = {t for t in block.ids if any((t, conditional) not in done for conditional in reader.needed)}
+    lacking = {t for t in block.ids if any((t, conditional) not in done for conditional in backend.needed)}
     return Block(block.comparisons, [row for row in block.responses if row["text_id"] in lacking])
 
 
-def _tokens(missing: Iterator[Block], reader: Reader) -> tuple[int, int]:
-    """Texts that are to be scored, and about how many tokens that is; beyond some thousand texts by their length."""
+def to_score(backend: Backend, study: Study, outputs: Outputs, asked: Iterable[Block]) -> tuple[int, int]:
+    """Texts of blocks that have no score yet, and about how many tokens are read for them.
+
+    Some thousand texts are turned into tokens; the tokens of the rest are taken to be as many by length.
+    """
+    stores = list(stores_of(study, outputs, str(backend.columns["scoring_id"])).values())
     n_texts = encoded_texts = n_tokens = 0
     n_chars = encoded_chars = 0
-    for block in missing:
+    for block in (_missing(block, backend, stores) for block in asked):
         size = sum(len(r["response"]) for r in block.texts.values())
         n_texts, n_chars = n_texts + len(block.texts), n_chars + size
         if encoded_texts < ENCODED_TEXTS and block.texts:
-            n_tokens += _of_jobs(reader.jobs(block), block)
+            n_tokens += backend.n_tokens(backend.jobs(block), block)
             encoded_texts, encoded_chars = encoded_texts + len(block.texts), encoded_chars + size
     return n_texts, round(n_tokens * n_chars / encoded_chars) if encoded_chars else n_tokens
-
-
-def _of_jobs(jobs: list[Job], block: Block) -> int:
-    """Tokens that are read: a prompt's once, for all of its responses."""
-    prompts: dict[str, int] = {}
-    n_tokens = 0
-    for job in jobs:
-        n_tokens += job.encoded.n_tokens
-        if job.conditional:
-            key = block.texts[job.text_id]["prompt_id"]
-            prompts[key] = max(prompts.get(key, 0), job.encoded.start)
-    return n_tokens + sum(prompts.values())
 
 
 def measured_speed(outputs: Outputs, spec: BaseModelSpec) -> tuple[float, str] | None:

@@ -17,6 +17,7 @@ from analysis.preferences.spec import CatalogueDataset, DatasetSpec, OwnDataset,
 from analysis.regression.specifications import DEFAULT, SPECIFICATIONS
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"
+UNKNOWN = "unknown"
 
 
 class BaseModelSpec(BaseModel):
@@ -28,10 +29,25 @@ class BaseModelSpec(BaseModel):
     label: str | None = None
     revision: str = "main"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    backend: Literal["transformers"] = "transformers"
+    backend: str = "transformers"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     context_window: Annotated[int, Field(ge=8)] | None = None
     batch_tokens: Annotated[int, Field(ge=16)] | None = None
+    endpoint: str | None = None
+    api_key_env: str = Field("OPENAI_API_KEY", min_length=1)
+    tokenizer: str | None = None
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    dollars_per_million_tokens: Annotated[float, Field(ge=0)] | None = None
+
+    @field_validator("backend")
+    @classmethod
+    def _backend(cls, value: str) -> str:
+        from analysis.likelihood import backends
+
+        if value not in backends.names():
+            raise ValueError(f"{value!r} is unknown; allowed are {', '.join(backends.names())}")
+        return value
 
     @property
     def key(self) -> str:
@@ -40,8 +56,8 @@ class BaseModelSpec(BaseModel):
 
     @property
     def is_folder(self) -> bool:
-        """Whether `name` is a path rather than a Hub id `org/name`."""
-        return self.name.startswith(("/", "./", "../", "~"))
+        """Whether `name` is a path rather than a Hub id `org/name`, or an endpoint's name for it."""
+        return self.endpoint is None and self.name.startswith(("/", "./", "../", "~"))
 
 
 class Study(BaseModel):
@@ -104,6 +120,17 @@ class Study(BaseModel):
             twice = {k for k in keys if keys.count(k) > 1}
             if twice:
                 raise ValueError(f"two {what} are called {min(twice)!r}; give one of them a label")
+        return self
+
+    @model_validator(mode="after")
+    def _backends(self) -> "Study":
+        from analysis.likelihood import backends
+
+        for spec in self.base_models:
+            try:
+                backends.check(spec, self)
+            except ValueError as error:
+                raise ValueError(f"base model {spec.key!r}: {error}") from error
         return self
 
     @property
@@ -194,10 +221,10 @@ def _resolved(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             return entry
         return {**entry, key: _absolute(entry[key], folder)}
 
-    for entry_key, key in (("datasets", "path"), ("base_models", "name")):
+    for entry_key, key in (("datasets", "path"), ("base_models", "name"), ("base_models", "tokenizer")):
         entries = out.get(entry_key)
         if isinstance(entries, list):
-            out[entry_key] = [absolute(e, key, key == "path" or _looks_like_folder(e, folder)) for e in entries]
+            out[entry_key] = [absolute(e, key, key == "path" or _looks_like_folder(e, key, folder)) for e in entries]
     return out
 
 
@@ -209,9 +236,10 @@ def _absolute(path: str, folder: Path) -> str:
         return path
 
 
-def _looks_like_folder(entry: Any, folder: Path) -> bool:
-    name = entry.get("name") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not name:
+def _looks_like_folder(entry: Any, key: str, folder: Path) -> bool:
+    name = entry.get(key) if isinstance(entry, dict) else None
+    # What an endpoint calls its base model is no folder here, though it may look like one.
+    if not isinstance(name, str) or not name or (key == "name" and "endpoint" in entry):
         return False
     return name.startswith(("/", "./", "../", "~")) or Path(_absolute(name, folder)).is_dir()
 

@@ -20,7 +20,7 @@ from analysis.errors import TypicalityError, one_line
 from analysis.fingerprints import Parts
 from analysis.hub import Origin
 from analysis.ids import cell_name, file_sha256
-from analysis.likelihood import model
+from analysis.likelihood import backends
 from analysis.likelihood.stage import Scored, score
 from analysis.manifest import write_manifest
 from analysis.outputs import Outputs
@@ -113,7 +113,7 @@ class Refresh:
             self._resolve(Step(RESOLVE, dataset.key), partial(sources.origin_of, dataset), self.decisions.datasets)
         for spec in self.study.base_models:
             step = Step(RESOLVE, base_model=spec.key)
-            self._resolve(step, partial(model.origin_of, spec), self.decisions.base_models)
+            self._resolve(step, partial(backends.origin_of, spec), self.decisions.base_models)
 
     def _resolve(self, step: Step, ask: Callable[[], Origin], origins: dict[str, Origin]) -> None:
         found = self._step(step, lambda tick: ask(), lambda origin: origin.revision[:12])
@@ -311,9 +311,9 @@ def _fetched(found: Fetched) -> str:
 
 def _scored(found: Scored) -> str:
     stored = "all stored already" if not found.n_scored_now else f"{found.n_tokens_now:,} tokens scored now"
-    padded = f", in padded batches ({found.why_padded})" if found.why_padded else ""
+    note = f", {found.note}" if found.note else ""
     precision = f"; {found.dtype} {found.precision}" if found.precision else ""
-    return f"{count(found.n_scored, 'response')}, {stored}{padded}{precision}"
+    return f"{count(found.n_scored, 'response')}, {stored}{note}{precision}"
 
 
 def _sentence(stage: Stage) -> str:

@@ -18,7 +18,7 @@ from analysis.likelihood.precision import SAMPLE_PROMPTS, Precision, deviation
 from analysis.likelihood.request import Block, blocks
 from analysis.likelihood.scoring import Scoring
 from analysis.outputs import Outputs
-from analysis.study import BaseModelSpec, Study
+from analysis.study import UNKNOWN, BaseModelSpec, Study
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Scored:
     n_scored: int
     n_scored_now: int
     n_tokens_now: int
-    why_padded: str
+    note: str
     n_truncated: int
     n_cut: int
     n_straddling: int
@@ -96,11 +96,11 @@ def score(
         revision=scoring.located.revision,
         scoring_id=scoring.scoring_id,
         reference_id=reference_id,
-        dtype=spec.dtype,
+        dtype=str(scoring.backend.columns["dtype"]),
         device=", ".join(sorted(counts.pop("devices"))),
         n_parameters=scoring.located.n_parameters,
         from_cache=scoring.located.from_cache,
-        why_padded=scoring.why_padded,
+        note=scoring.backend.note,
         precision=precision,
         **counts,
     )
@@ -109,9 +109,9 @@ def score(
 def _precision(scoring: Scoring, study: Study, path: Path, outputs: Outputs) -> tuple[str | None, Precision | None]:
     """How far the scores are from those in float32, on a sample that is scored in both, and the latter's scoring_id.
 
-    There is neither where the scores are in float32 themselves.
+    There is neither where the scores are in float32 themselves, or in a type that nobody can tell.
     """
-    if scoring.spec.dtype == "float32":
+    if scoring.backend.columns["dtype"] in ("float32", UNKNOWN):
         return None, None
     sample = list(blocks(path, outputs, SAMPLE_PROMPTS))
     alone = {"measures": ("mean_logprob",), "specifications": ("rate",), "token_logprobs": False}

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from analysis import runs, tables
 from analysis.errors import CellError
-from analysis.likelihood import request, scorer, scoring
+from analysis.likelihood import request, scorer
+from analysis.likelihood.backends import transformers as local
 from analysis.likelihood.precision import SAMPLE_PROMPTS, Precision
 from analysis.likelihood.stage import Scored, score
 from analysis.outputs import Outputs
@@ -113,8 +114,8 @@ class TestNumbers:
     ) -> None:
         scored(study_of(tmp_path, alike(12), tiny_folder()), outputs)
         types: list[str] = []
-        real = scoring.load
-        monkeypatch.setattr(scoring, "load", lambda located, spec: types.append(spec.dtype) or real(located, spec))
+        real = local.load
+        monkeypatch.setattr(local, "load", lambda located, spec: types.append(spec.dtype) or real(located, spec))
         found = scored(study_of(tmp_path, alike(12), tiny_folder(), **SHORT), outputs)
         assert types == ["bfloat16"]
         same(found.precision, recomputed(outputs, found))
@@ -133,14 +134,14 @@ class TestNumbers:
 
 @pytest.fixture
 def no_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = scoring.load
+    real = local.load
 
     def load(located: Any, spec: Any) -> Any:
         if spec.dtype == "float32":
             raise CellError("base model 'tiny' cannot be loaded on cpu: not enough memory")
         return real(located, spec)
 
-    monkeypatch.setattr(scoring, "load", load)
+    monkeypatch.setattr(local, "load", load)
 
 
 class TestWhereFloat32CannotBeHad:
@@ -173,7 +174,7 @@ def test_the_other_model_is_gone_before_float32_is_loaded(
     tiny_folder: Folder, tmp_path: Path, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[Any] = []
-    real = scoring.load
+    real = local.load
 
     def load(located: Any, spec: Any) -> Any:
         assert all(earlier() is None for earlier in loaded)
@@ -181,7 +182,7 @@ def test_the_other_model_is_gone_before_float32_is_loaded(
         loaded.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(scoring, "load", load)
+    monkeypatch.setattr(local, "load", load)
     scored(study_of(tmp_path, alike(4), tiny_folder(), **SHORT), outputs)
     assert len(loaded) == 2
 
