@@ -21,9 +21,11 @@ from analysis.fingerprints import Parts
 from analysis.hub import Origin
 from analysis.ids import cell_name, file_sha256
 from analysis.likelihood import backends
+from analysis.likelihood.request import blocks
 from analysis.likelihood.stage import Scored, score
 from analysis.manifest import write_manifest
 from analysis.outputs import Outputs
+from analysis.planning import NO_OFFER, to_score
 from analysis.preferences import sources
 from analysis.preferences.stage import Fetched, fetch
 from analysis.regression.multiplicity import adjust
@@ -31,8 +33,9 @@ from analysis.regression.stage import estimate, failed_rows
 from analysis.report.stage import Report, published, report
 from analysis.report.words import count
 from analysis.runs import Run, Stage
-from analysis.study import BaseModelSpec, Study
+from analysis.study import UNKNOWN, BaseModelSpec, Study
 from flows import log, progress
+from flows.planning import endpoint_estimate
 from flows.progress import Ticker
 
 RESOLVE = "resolve"
@@ -162,6 +165,8 @@ class Refresh:
         step, origin = Step(SCORE, dataset, spec.key), self.decisions.base_models[spec.key]
 
         def do(tick: Ticker) -> Scored:
+            if spec.endpoint:
+                self._tell_cost(dataset, spec, origin)
             return score(spec, dataset, self.study, self.outputs, self.work, tick, origin)
 
         def keep(tick: Ticker) -> Scored:
@@ -174,6 +179,15 @@ class Refresh:
             responses = responses_of(self.work / "comparisons" / f"{dataset}.parquet")
             self._decided(step, {**decision.parts, "stored": stored(self.outputs, responses, found.scoring_id)})
         return found
+
+    def _tell_cost(self, dataset: str, spec: BaseModelSpec, origin: Origin) -> None:
+        """Say what an endpoint will be sent, before it is."""
+        backend = backends.ready(spec, self.study, origin)
+        asked = blocks(self.work / "comparisons" / f"{dataset}.parquet", self.outputs)
+        n_texts, tokens = to_score(backend, self.study, self.outputs, asked)
+        if n_texts:
+            told = endpoint_estimate(tokens.sent, NO_OFFER.dollars(tokens.sent, spec), None)
+            progress.console.print(f"{count(n_texts, 'text')} of {dataset} to score. {told}", markup=False)
 
     def _fit(self, dataset: DatasetSpec, spec: BaseModelSpec, found: Scored, decision: Decision) -> bool:
         step = Step(FIT, dataset.key, spec.key)
@@ -300,7 +314,9 @@ def _nothing(made: Refresh) -> Outcome:
     run, decisions = made.earlier.run, made.decisions
     cached = [o.location for o in (*decisions.datasets.values(), *decisions.base_models.values()) if o.from_cache]
     unasked = f" (the Hub could not be asked about {', '.join(cached)})" if cached else ""
-    note = f"nothing changed since run {run['run_id']}, so nothing was done{unasked}"
+    silent = [o.location for o in decisions.base_models.values() if o.revision == UNKNOWN]
+    unseen = f" (whether {', '.join(silent)} changed, its endpoint does not say)" if silent else ""
+    note = f"nothing changed since run {run['run_id']}, so nothing was done{unasked}{unseen}"
     return Outcome(UNCHANGED, published(made.outputs, run["run_id"]), (), note)
 
 

@@ -67,8 +67,8 @@ def _models(content: Content) -> Iterator[str]:
 
 def _endpoint(spec: BaseModelSpec, revision: str) -> str:
     unseen = (
-        "It does not say which revision that is, so a change of it is not seen: what was scored stays as it is, and what "
-        "is scored later may be of another model"
+        "It does not say which revision that is, so a change of it is not seen: what was scored stays as it is, and "
+        "what is scored later may be of another model"
         if revision == UNKNOWN
         else f"It says that its revision is {revision}, which nothing here can check"
     )

@@ -31,6 +31,13 @@ class Result(NamedTuple):
     found: "Likelihood | str"
 
 
+class Tokens(NamedTuple):
+    """Tokens that texts take: to read them here, and to send each with its prompt to an endpoint, which bills them."""
+
+    read: int
+    sent: int
+
+
 class Backend(Protocol):
     """A base model that is ready to score.
 
@@ -57,8 +64,8 @@ class Backend(Protocol):
     def jobs(self, block: Block) -> list[Job[Any]]:
         """Every likelihood a block asks for, in a fixed order; what cannot be scored is noted in the block."""
 
-    def n_tokens(self, jobs: Sequence[Job[Any]], block: Block) -> int:
-        """About how many tokens are read for them."""
+    def n_tokens(self, jobs: Sequence[Job[Any]], block: Block) -> Tokens:
+        """About how many tokens they take."""
 
     def batches(self, jobs: Sequence[Job[Any]]) -> "list[Batch]":
         """A plan for all jobs: which are run together."""
@@ -88,7 +95,8 @@ def check(spec: "BaseModelSpec", study: "Study") -> None:
     """
     module = _module(spec.backend)
     allowed = {*COMMON, *module.keys()}
-    if foreign := sorted(spec.model_fields_set - allowed):
+    given = {name for name, field in type(spec).model_fields.items() if getattr(spec, name) != field.default}
+    if foreign := sorted(given - allowed):
         raise ValueError(f"{foreign[0]} is no key of backend {spec.backend}; its keys are {', '.join(sorted(allowed))}")
     module.check(spec, study)
 

@@ -18,7 +18,7 @@ import numpy as np
 from analysis.errors import CellError
 from analysis.hub import Origin
 from analysis.likelihood import model
-from analysis.likelihood.backends import Result
+from analysis.likelihood.backends import Result, Tokens
 from analysis.likelihood.encoding import Encoded, Encoder
 from analysis.likelihood.endpoints.client import GENERATED, TOO_LONG, Answer, Client, Refused, is_too_long
 from analysis.likelihood.endpoints.echo import Sent, locate
@@ -179,9 +179,10 @@ class Endpoint:
         """Every likelihood a block asks for, in the order of ids."""
         return self.reading.jobs(block)
 
-    def n_tokens(self, jobs: Sequence[Job[Any]], block: Block) -> int:
-        """Tokens that are read (and paid): a prompt's once for each of its responses."""
-        return sum(self.reading.n_tokens(job) for job in jobs)
+    def n_tokens(self, jobs: Sequence[Job[Any]], block: Block) -> Tokens:
+        """A prompt is read once for each of its responses."""
+        read = sum(self.reading.n_tokens(job) for job in jobs)
+        return Tokens(read, read)
 
     def batches(self, jobs: Sequence[Job[Any]]) -> "list[Batch]":
         """Each text by itself: what becomes of one concerns no other."""

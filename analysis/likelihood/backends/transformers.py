@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.errors import CellError, one_line
 from analysis.hub import Origin
 from analysis.likelihood import model
-from analysis.likelihood.backends import Result
+from analysis.likelihood.backends import Result, Tokens
 from analysis.likelihood.encoding import Encoded, Encoder
 from analysis.likelihood.model import (
     Located,
@@ -100,14 +100,15 @@ class InProcess:
         """Every likelihood a block asks for, in the order of ids."""
         return self.reader.jobs(block)
 
-    def n_tokens(self, jobs: Sequence[Job[Encoded]], block: Block) -> int:
-        """Tokens that are read: a prompt's once, for all of its responses."""
+    def n_tokens(self, jobs: Sequence[Job[Encoded]], block: Block) -> Tokens:
+        """A prompt's tokens are read once, for all of its responses."""
         prompts: dict[str, int] = {}
         for job in jobs:
             if job.conditional:
                 key = block.texts[job.text_id]["prompt_id"]
                 prompts[key] = max(prompts.get(key, 0), job.encoded.start)
-        return sum(job.encoded.n_tokens for job in jobs) + sum(prompts.values())
+        read = sum(job.encoded.n_tokens for job in jobs) + sum(prompts.values())
+        return Tokens(read, sum(len(job.encoded.ids) for job in jobs))
 
     def batches(self, jobs: Sequence[Job[Encoded]]) -> "list[Batch]":
         """A plan for all texts, the largest batches first."""

@@ -270,7 +270,7 @@ def test_requests_are_paced(tmp_path: Path, endpoint: Endpoint, outputs: Outputs
         ({"endpoint": "example.com/v1"}, {}, "needs endpoint"),
         ({"endpoint": "http://me:secret@example.com/v1"}, {}, "holds a key"),
         ({"dtype": "bfloat16"}, {}, "dtype is no key of backend completions"),
-        ({"revision": "main"}, {}, "revision is no key of backend completions"),
+        ({"revision": "v1"}, {}, "revision is no key of backend completions"),
         ({"context_window": 100}, {}, "needs tokenizer"),
         ({}, {"template": "chat"}, "needs tokenizer"),
         ({}, {"long_responses": "cut"}, "needs tokenizer"),
