@@ -75,6 +75,7 @@ class Study(BaseModel):
     slices: tuple[str, ...] | None = None
     long_responses: Literal["exclude", "cut"] = "exclude"
     token_logprobs: bool = False
+    publish: str | None = None
     base_models: tuple[BaseModelSpec, ...] = Field(min_length=1)
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
 
@@ -83,6 +84,11 @@ class Study(BaseModel):
     def _template(cls, value: str) -> str:
         check_template(value)
         return value
+
+    @field_validator("publish")
+    @classmethod
+    def _publish(cls, value: str | None) -> str | None:
+        return value if value is None else publishing_url(value)
 
     @field_validator("measures", "specifications")
     @classmethod
@@ -141,7 +147,7 @@ class Study(BaseModel):
         )
 
     def narrowed(self, datasets: tuple[str, ...], base_models: tuple[str, ...], limit: int | None) -> "Study":
-        """The study with only some of its datasets and base models, or fewer prompts of each.
+        """The study with only some of its datasets and base models, or fewer prompts of each; then it is not published.
 
         Raises
         ------
@@ -152,10 +158,32 @@ class Study(BaseModel):
         models = _pick(self.base_models, base_models, "base model", self.name)
         if limit is not None:
             kept = tuple(limited(d, limit) for d in kept)
-        return self.model_copy(update={"datasets": kept, "base_models": models})
+        narrowed = bool(datasets or base_models or limit is not None)
+        publish = None if narrowed else self.publish
+        return self.model_copy(update={"datasets": kept, "base_models": models, "publish": publish})
 
 
 SLICE_COLUMNS = ("split", "language", "domain", "source", "annotator", "rater")
+
+
+def publishing_url(url: str) -> str:
+    """Check a URL to publish to.
+
+    Raises
+    ------
+    ValueError
+        If it is none that fsspec knows, or holds a password.
+    """
+    from fsspec.registry import known_implementations
+
+    protocol, found, rest = url.partition("://")
+    if not found or not rest.strip("/"):
+        raise ValueError(f'{url!r} is no URL to publish to, such as "s3://bucket/folder"')
+    if protocol not in known_implementations:
+        raise ValueError(f"{url!r} begins with {protocol}://, which fsspec does not know")
+    if "@" in rest.partition("/")[0]:
+        raise ValueError("holds a password; credentials are taken from the environment")
+    return url
 
 
 def _pick(specs: tuple[Any, ...], names: tuple[str, ...], what: str, study: str) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis import fingerprints, runs, tables
+from analysis import fingerprints, publishing, runs, tables
 from analysis.collapse import stage as collapse
 from analysis.decisions import DatasetSpec, Decision, Decisions
 from analysis.dictionary import data_card
@@ -31,7 +31,7 @@ from analysis.preferences.stage import Fetched, fetch
 from analysis.regression.multiplicity import adjust
 from analysis.regression.stage import estimate, failed_rows
 from analysis.report.stage import Report, published, report
-from analysis.report.words import count
+from analysis.report.words import count, size
 from analysis.runs import Run, Stage
 from analysis.study import UNKNOWN, BaseModelSpec, Study
 from flows import log, progress
@@ -39,6 +39,7 @@ from flows.planning import endpoint_estimate
 from flows.progress import Ticker
 
 RESOLVE = "resolve"
+PUBLISH = "publish"
 UNCHANGED = "unchanged"
 
 
@@ -265,6 +266,13 @@ class Refresh:
         made = self.perform(Step(REPORT), self._guarded(lambda tick: report(self.outputs, self.run.run_id)))
         return Outcome(self.run.state, made, tuple(_sentence(s) for s in self.run.failures))
 
+    def copy(self, url: str, outcome: Outcome) -> Outcome:
+        """Copy what is published here to where the study says."""
+        failed = len(self.run.failures)
+        self._step(Step(PUBLISH), lambda tick: publishing.publish(self.outputs, url), partial(_copied, url))
+        failures = tuple(_sentence(s) for s in self.run.failures[failed:])
+        return replace(outcome, failures=(*outcome.failures, *failures))
+
 
 def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = False) -> Outcome:
     """Run a study: resolve, fetch, score, fit, publish, report; or nothing of it, where nothing has changed.
@@ -300,6 +308,8 @@ def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = Fals
         else:
             made.cells()
             outcome = made.publish()
+        if study.publish:
+            outcome = made.copy(study.publish, outcome)
         log.line(
             "end", run_id=made.run.run_id, study=study.name, outcome=outcome.state,
             seconds=round(time.monotonic() - began, 3), detail=outcome.report.headline, note=outcome.note,
@@ -318,6 +328,11 @@ def _nothing(made: Refresh) -> Outcome:
     unseen = f" (whether {', '.join(silent)} changed, its endpoint does not say)" if silent else ""
     note = f"nothing changed since run {run['run_id']}, so nothing was done{unasked}{unseen}"
     return Outcome(UNCHANGED, published(made.outputs, run["run_id"]), (), note)
+
+
+def _copied(url: str, found: publishing.Copied) -> str:
+    now = f"{count(found.n_copied, 'file')} copied, {size(found.n_bytes)}" if found.n_copied else "all there already"
+    return f"{count(found.n_files, 'file')} at {url}, {now}"
 
 
 def _fetched(found: Fetched) -> str:
