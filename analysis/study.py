@@ -33,6 +33,9 @@ class BaseModelSpec(BaseModel):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     context_window: Annotated[int, Field(ge=8)] | None = None
     batch_tokens: Annotated[int, Field(ge=16)] | None = None
+    address: str = "local"
+    cpus: Annotated[float, Field(gt=0)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 0
     endpoint: str | None = None
     api_key_env: str = Field("OPENAI_API_KEY", min_length=1)
     tokenizer: str | None = None

@@ -21,6 +21,7 @@ def prepare(verbose: bool = False) -> None:
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "true",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
         # Threads that spin while they wait slow everything several times over when another process wants the cores.
         "OMP_WAIT_POLICY": "PASSIVE",
     }

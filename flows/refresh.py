@@ -21,6 +21,7 @@ from analysis.fingerprints import Parts
 from analysis.hub import Origin
 from analysis.ids import cell_name, file_sha256
 from analysis.likelihood import backends
+from analysis.likelihood.backends import Workers
 from analysis.likelihood.request import blocks
 from analysis.likelihood.stage import Scored, score
 from analysis.manifest import write_manifest
@@ -34,7 +35,7 @@ from analysis.report.stage import Report, published, report
 from analysis.report.words import count, size
 from analysis.runs import Run, Stage
 from analysis.study import UNKNOWN, BaseModelSpec, Study
-from flows import log, progress
+from flows import cluster, log, progress
 from flows.planning import endpoint_estimate
 from flows.progress import Ticker
 
@@ -94,6 +95,7 @@ class Refresh:
     outputs: Outputs
     perform: Perform
     decisions: Decisions
+    workers: Workers
 
     @property
     def study(self) -> Study:
@@ -168,7 +170,7 @@ class Refresh:
         def do(tick: Ticker) -> Scored:
             if spec.endpoint:
                 self._tell_cost(dataset, spec, origin)
-            return score(spec, dataset, self.study, self.outputs, self.work, tick, origin)
+            return score(spec, dataset, self.study, self.outputs, self.work, tick, origin, self.workers)
 
         def keep(tick: Ticker) -> Scored:
             self.earlier.keep_scored(dataset, spec.key, self.work)
@@ -297,10 +299,11 @@ def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = Fals
         tables.writing(outputs.root),
         outputs.lock(f"a run of study {study.name}", lambda text: progress.console.print(text, markup=False)),
         log.written(outputs),
+        cluster.workers() as workers,
     ):
         began = time.monotonic()
         earlier = None if force else Earlier.find(outputs, study.name)
-        made = Refresh(runs.start(study), outputs, perform, Decisions(study, outputs, earlier))
+        made = Refresh(runs.start(study), outputs, perform, Decisions(study, outputs, earlier), workers)
         log.line("start", run_id=made.run.run_id, study=study.name)
         made.resolve()
         if made.decisions.unchanged():

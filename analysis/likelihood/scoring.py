@@ -10,7 +10,7 @@ import numpy as np
 from analysis.errors import CellError
 from analysis.hub import Origin
 from analysis.likelihood import backends
-from analysis.likelihood.backends import Result
+from analysis.likelihood.backends import Result, Workers
 from analysis.likelihood.request import Block, Job
 from analysis.likelihood.store import Key, Store, score_row, token_row
 from analysis.outputs import Outputs
@@ -63,9 +63,16 @@ class Scoring:
         If the base model cannot be had or cannot score this template.
     """
 
-    def __init__(self, spec: BaseModelSpec, study: Study, outputs: Outputs, origin: Origin | None = None) -> None:
+    def __init__(
+        self,
+        spec: BaseModelSpec,
+        study: Study,
+        outputs: Outputs,
+        origin: Origin | None = None,
+        workers: Workers | None = None,
+    ) -> None:
         self.spec, self.counts = spec, Counts()
-        self.backend = backends.ready(spec, study, origin)
+        self.backend = backends.ready(spec, study, origin, workers=workers)
         self.stores = stores_of(study, outputs, self.scoring_id)
 
     @property

@@ -14,6 +14,7 @@ from analysis.errors import CellError
 from analysis.exclusions import Tally
 from analysis.hub import Origin
 from analysis.ids import cell_name
+from analysis.likelihood.backends import Workers
 from analysis.likelihood.precision import SAMPLE_PROMPTS, Precision, deviation
 from analysis.likelihood.request import Block, blocks
 from analysis.likelihood.scoring import Scoring
@@ -54,6 +55,7 @@ def score(
     work: Path,
     tick: Callable[[int, int], None] = lambda done, total: None,
     origin: Origin | None = None,
+    workers: Workers | None = None,
 ) -> Scored:
     """Score the responses of a dataset under a base model, as far as they are not in the table yet.
 
@@ -67,6 +69,8 @@ def score(
         Called with the comparisons done and the comparisons there are.
     origin
         What the base model's revision stands for, where that is known already.
+    workers
+        Processes that work for the backend, if it needs some.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def score(
     """
     path = work / "comparisons" / f"{dataset}.parquet"
     total, done = tables.n_rows(path), 0
-    scoring = Scoring(spec, study, outputs, origin)
+    scoring = Scoring(spec, study, outputs, origin, workers)
     tally = Tally(study.name, dataset, "likelihood", spec.key)
     for block in blocks(path, outputs):
         for share in scoring.run(block):
@@ -88,7 +92,7 @@ def score(
     counts = asdict(scoring.counts)
     if not counts["n_scored"]:
         raise CellError(f"base model {spec.key!r} could score none of the responses: {tally.summary()}")
-    reference_id, precision = _precision(scoring, study, path, outputs)
+    reference_id, precision = _precision(scoring, study, path, outputs, workers)
     return Scored(
         dataset=dataset,
         base_model=spec.key,
@@ -106,7 +110,9 @@ def score(
     )
 
 
-def _precision(scoring: Scoring, study: Study, path: Path, outputs: Outputs) -> tuple[str | None, Precision | None]:
+def _precision(
+    scoring: Scoring, study: Study, path: Path, outputs: Outputs, workers: Workers | None
+) -> tuple[str | None, Precision | None]:
     """How far the scores are from those in float32, on a sample that is scored in both, and the latter's scoring_id.
 
     There is neither where the scores are in float32 themselves, or in a type that nobody can tell.
@@ -119,7 +125,7 @@ def _precision(scoring: Scoring, study: Study, path: Path, outputs: Outputs) -> 
     spec, located = scoring.spec.model_copy(update={"dtype": "float32"}), scoring.located
     origin = Origin(located.name, located.revision, located.from_cache)
     try:
-        reference = Scoring(spec, needed, outputs, origin)
+        reference = Scoring(spec, needed, outputs, origin, workers)
         for block in sample:
             for _ in reference.run(block):
                 pass

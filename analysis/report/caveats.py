@@ -58,7 +58,7 @@ def _models(content: Content) -> Iterator[str]:
     for model in content.run["base_models"]:
         if spec := endpoints.get(model["base_model"]):
             yield _endpoint(spec, model["revision"])
-        elif model["parameters"] < SMALL_MODEL:
+        elif 0 < model["parameters"] < SMALL_MODEL:
             yield (
                 f"{model['base_model']} is small ({model['parameters'] / 1e6:,.2f} million parameters): what it finds "
                 "typical is a coarse proxy. Confirm with a large base model before publishing."

@@ -5,7 +5,7 @@ A module has four functions: `keys()`, the keys of a base model in a study that 
 """
 
 import pkgutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -36,6 +36,19 @@ class Tokens(NamedTuple):
 
     read: int
     sent: int
+
+
+class Workers(Protocol):
+    """Processes that work for a backend, on this machine or on others."""
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], spec: "BaseModelSpec") -> Iterator[Any]:
+        """What a function gives for each item, in their order.
+
+        Raises
+        ------
+        CellError
+            If the processes cannot be had, or die.
+        """
 
 
 class Backend(Protocol):
@@ -113,7 +126,13 @@ def origin_of(spec: "BaseModelSpec") -> Origin:
     return origin
 
 
-def ready(spec: "BaseModelSpec", study: "Study", origin: Origin | None = None, weights: bool = True) -> Backend:
+def ready(
+    spec: "BaseModelSpec",
+    study: "Study",
+    origin: Origin | None = None,
+    weights: bool = True,
+    workers: Workers | None = None,
+) -> Backend:
     """The backend that a study declares for a base model.
 
     Parameters
@@ -124,13 +143,15 @@ def ready(spec: "BaseModelSpec", study: "Study", origin: Origin | None = None, w
         What its revision stands for, where that is known already.
     weights
         Whether it is to score; otherwise it only counts, for which weights need not be pulled.
+    workers
+        Processes that work for it, if it needs some.
 
     Raises
     ------
     CellError
         If the base model cannot be had, or cannot do what the study asks.
     """
-    made: Backend = _module(spec.backend).ready(spec, study, origin or origin_of(spec), weights)
+    made: Backend = _module(spec.backend).ready(spec, study, origin or origin_of(spec), weights, workers)
     return made
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from analysis.errors import CellError
 from analysis.hub import Origin
 from analysis.likelihood import model
-from analysis.likelihood.backends import Result, Tokens
+from analysis.likelihood.backends import Result, Tokens, Workers
 from analysis.likelihood.encoding import Encoded, Encoder
 from analysis.likelihood.endpoints.client import GENERATED, TOO_LONG, Answer, Client, Refused, is_too_long
 from analysis.likelihood.endpoints.echo import Sent, locate
@@ -80,7 +80,7 @@ def origin_of(spec: BaseModelSpec) -> Origin:
     return Origin(spec.name, Client(spec).served().revision)
 
 
-def ready(spec: BaseModelSpec, study: Study, origin: Origin, weights: bool) -> "Endpoint":
+def ready(spec: BaseModelSpec, study: Study, origin: Origin, weights: bool, workers: Workers | None) -> "Endpoint":
     """The endpoint.
 
     Raises

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.errors import CellError, one_line
 from analysis.hub import Origin
 from analysis.likelihood import model
-from analysis.likelihood.backends import Result, Tokens
+from analysis.likelihood.backends import Result, Tokens, Workers
 from analysis.likelihood.encoding import Encoded, Encoder
 from analysis.likelihood.model import (
     Located,
@@ -51,7 +51,7 @@ def origin_of(spec: BaseModelSpec) -> Origin:
     return model.origin_of(spec)
 
 
-def ready(spec: BaseModelSpec, study: Study, origin: Origin, weights: bool) -> "InProcess":
+def ready(spec: BaseModelSpec, study: Study, origin: Origin, weights: bool, workers: Workers | None) -> "InProcess":
     """The base model, to be loaded when there is something to score.
 
     Raises
