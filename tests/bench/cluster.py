@@ -1,7 +1,8 @@
 """Scoring by two workers of a local Ray cluster, one of which is killed midway, beside one process.
 
 `python -m tests.bench.cluster [PROMPTS] [FOLDER]` needs `pip install 'typicality[ray]'`. The demo's data under the
-embedded base model, or that of a folder; each side is timed from the first shard to the last, without the cluster's start, and loads the base model.
+embedded base model, or that of a folder; each side is timed from the first shard to the last, without the cluster's
+start; it loads the base model, if the time before did not.
 """
 
 import os
