@@ -82,8 +82,9 @@ def publish(outputs: Outputs, url: str) -> Copied:
                 f"{url}/{NAME} if it is not needed"
             )
         entries = list(_entries(outputs, told))
-        held = {file["path"]: file["bytes"] for file in _listed(before)} if before else {}
-        missing = [e for e in entries if held.get(e.told["path"]) != e.told["bytes"]]
+        listed = {file["path"] for file in _listed(before)} if before else set()
+        there = store.sizes()
+        missing = [e for e in entries if e.told["path"] not in listed or there.get(e.told["path"]) != e.told["bytes"]]
         store.copy(missing)
         manifest = _manifest(told, entries, source)
         if manifest != before:
@@ -174,6 +175,11 @@ class _Store:
             raise CellError(f"{self.root}/{NAME} is not what typicality published; choose another URL")
         return read
 
+    def sizes(self) -> dict[str, int]:
+        """Every file there, by its name, and its size in bytes."""
+        found = self.fs.find(self.root, detail=True)
+        return {str(path).removeprefix(f"{self.root}/"): int(told["size"]) for path, told in found.items()}
+
     def copy(self, entries: Sequence[_Entry]) -> None:
         """Copy files, several at a time; each must arrive with the bytes it has here."""
         with ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -205,8 +211,7 @@ class _Store:
 
     def remove_others(self, kept: set[str]) -> None:
         """Remove files that were published, or half published, and are listed no more."""
-        found = (str(path).removeprefix(f"{self.root}/") for path in self.fs.find(self.root))
-        if others := [f"{self.root}/{name}" for name in found if name not in kept and _OURS.fullmatch(name)]:
+        if others := [f"{self.root}/{n}" for n in self.sizes() if n not in kept and _OURS.fullmatch(n)]:
             self.fs.rm(others)
 
 

@@ -84,6 +84,14 @@ def test_what_is_there_is_not_copied_again(folder: Folder) -> None:
     assert before.items() <= read().items()
 
 
+def test_what_was_removed_there_is_copied_again(folder: Folder) -> None:
+    publish(folder.outputs, URL)
+    fs, gone = fsspec.filesystem("memory"), min(path for path in read() if path.startswith("scores/"))
+    fs.rm(f"/store/results/{gone}")
+    assert publish(folder.outputs, URL).n_copied == 1
+    assert gone in read()
+
+
 def test_what_is_listed_no_more_goes_one_publication_later(folder: Folder) -> None:
     publish(folder.outputs, URL)
     before = read()

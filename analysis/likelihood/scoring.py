@@ -107,7 +107,7 @@ class Scoring:
             for shard in _shards(self.backend.batches(jobs), self.backend.shard_tokens)
         ]
         chosen = [batch for shard in shards for batch in shard]
-        total, n_tokens = sum(batch.n_tokens for batch in chosen), 0
+        total, n_planned, n_read = sum(batch.n_tokens for batch in chosen), 0, 0
         results = self.backend.score_all(jobs, chosen)
         scored_now: set[str] = set()
         for shard in shards:
@@ -119,17 +119,19 @@ class Scoring:
                         job = jobs[result.job]
                         if job.key not in done and self._keep(block, job, result, stored, rows):
                             scored_now.add(job.text_id)
-                    n_tokens += batch.n_tokens
+                    n_planned += batch.n_tokens
+                    counted = [result.n_tokens for result in found if result.n_tokens is not None]
+                    n_read += sum(counted) if counted else batch.n_tokens
                     if time.monotonic() - began > LONGEST_SHARD_S:
                         self._write(rows)
                         began = time.monotonic()
-                    yield n_tokens / total
+                    yield n_planned / total
             except CellError:
                 # What came before an endpoint's failure has been paid.
                 self._write(rows)
                 raise
             self._write(rows)
-        self.counts.n_tokens_now += n_tokens
+        self.counts.n_tokens_now += n_read
         self.counts.n_scored_now += sum(len(block.ids[t]) for t in scored_now - block.unscorable.keys())
 
     def _write(self, rows: dict[str, list[dict[str, Any]]]) -> None:

@@ -24,11 +24,15 @@ COMMON = ("name", "label", "backend")
 
 
 class Result(NamedTuple):
-    """What became of a job: its index, and its tokens and their likelihood or the reason why there is none."""
+    """What became of a job: its index, and its tokens and their likelihood or the reason why there is none.
+
+    `n_tokens` says how many tokens were read for it, where its batch only guesses that.
+    """
 
     job: int
     text: Text | None
     found: "Likelihood | str"
+    n_tokens: int | None = None
 
 
 class Tokens(NamedTuple):

@@ -109,10 +109,9 @@ class _Texts:
     def n_tokens(self, job: Job[Sent]) -> int:
         return len(job.encoded.text.encode()) // BYTES_A_TOKEN + 1
 
-    def ask(self, client: Client, job: Job[Sent]) -> tuple[Text, Answer] | str:
+    def ask(self, client: Client, job: Job[Sent]) -> tuple[Text | str, Answer]:
         answer = client.ask(job.encoded.text)
-        found = locate(job.encoded, answer.tokens, self.ends)
-        return found if isinstance(found, str) else (found, answer)
+        return locate(job.encoded, answer.tokens, self.ends), answer
 
 
 class _Tokens:
@@ -130,7 +129,7 @@ class _Tokens:
     def n_tokens(self, job: Job[Encoded]) -> int:
         return len(job.encoded.ids)
 
-    def ask(self, client: Client, job: Job[Encoded]) -> tuple[Text, Answer] | str:
+    def ask(self, client: Client, job: Job[Encoded]) -> tuple[Text | str, Answer]:
         answer = client.ask(job.encoded.ids)
         if not all(token.startswith("token_id:") for token in answer.tokens):
             raise CellError(
@@ -208,15 +207,15 @@ class Endpoint:
         from analysis.likelihood.forward import Likelihood
 
         try:
-            found = self.reading.ask(self.client, job)
+            text, answer = self.reading.ask(self.client, job)
         except Refused as refused:
             if is_too_long(refused):
-                return Result(index, None, TOO_LONG)
+                return Result(index, None, TOO_LONG, 0)
             raise CellError(
                 f"endpoint {self.spec.endpoint} refuses what base model {self.spec.key!r} is asked for: {refused}"
             ) from refused
-        if isinstance(found, str):
-            return Result(index, None, found)
-        text, answer = found
+        if isinstance(text, str):
+            return Result(index, None, text, len(answer.tokens))
         values = np.array(answer.logprobs[text.start :], np.float64)
-        return Result(index, text, Likelihood(math.fsum(values), None, values.astype(np.float32)))
+        made = Likelihood(math.fsum(values), None, values.astype(np.float32))
+        return Result(index, text, made, len(answer.tokens))

@@ -196,7 +196,7 @@ class Client:
             raise NetworkError(
                 f"{where} cannot be reached ({one_line(first)}); run again when it is up: what was scored is kept"
             ) from error
-        except (openai.OpenAIError, ValueError) as error:
+        except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
             raise self.broken(f"it cannot be read ({one_line(error, 80)})") from error
 
 
@@ -214,7 +214,7 @@ def _openai(spec: BaseModelSpec) -> "OpenAI":
         ) from error
     # The client insists on a key; a server of one's own needs none.
     key = os.environ.get(spec.api_key_env) or "none"
-    return OpenAI(base_url=spec.endpoint, api_key=key, organization="", max_retries=RETRIES, timeout=TIMEOUT_S)
+    return OpenAI(base_url=spec.endpoint, api_key=key, max_retries=RETRIES, timeout=TIMEOUT_S)
 
 
 def _words(error: Any) -> str:
