@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench bench-scoring bench-regression lint check format dictionary demo-data clean
+.PHONY: demo test bench bench-scoring bench-regression bench-diversity lint check format dictionary demo-data clean
 
 demo: .venv/installed
 	$(BIN)/typicality run demo
 
+# Files of tests in turn on as many processes as there are cores, four at most: each may hold a model.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .
@@ -19,6 +20,7 @@ lint: .venv/dev
 bench: .venv/dev
 	$(BIN)/python -m tests.bench.reading
 	$(BIN)/python -m tests.bench.growth
+	$(BIN)/python -m tests.bench.diversity
 
 # Pairs a second against other scorers, side by side; they live in an environment of their own.
 bench-scoring: .venv-bench/installed
@@ -28,9 +30,13 @@ bench-scoring: .venv-bench/installed
 bench-regression: .venv-bench/installed
 	.venv-bench/bin/python -m tests.bench.regression
 
+# All metrics of diversity on 50,000 generations, and a loop over nltk's sentence_bleu beside Self-BLEU.
+bench-diversity: .venv-bench/installed
+	.venv-bench/bin/python -m tests.bench.diversity
+
 .venv-bench/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable . lm_eval minicons trl pyfixest
+	.venv-bench/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable . lm_eval minicons trl pyfixest nltk
 	@touch $@
 
 format: .venv/dev

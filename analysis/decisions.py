@@ -1,9 +1,10 @@
 """What a run of a study is to do again, and why: what decides each stage now beside what decided it before."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from analysis import fingerprints
-from analysis.earlier import FETCH, FIT, REPORT, SCORE, Earlier
+from analysis.earlier import DIVERSITY, FETCH, FIT, REPORT, SCORE, Earlier
 from analysis.fingerprints import Parts
 from analysis.hub import Origin
 from analysis.outputs import Outputs
@@ -64,6 +65,11 @@ class Decisions:
         now = fingerprints.fitting(dataset.outcome_rating, self.study, scoring.parts)
         return Decision(now, fingerprints.reason(self.before(FIT, dataset.key, spec.key), now) or scoring.why)
 
+    def measuring(self, dataset: str, comparisons: str, scorings: Mapping[str, Parts | None]) -> Decision:
+        """Of how diverse a dataset's sides are; `scorings`: by base model what decided its scores, None where none."""
+        now = fingerprints.measuring(self.study, comparisons, scorings)
+        return Decision(now, fingerprints.reason(self.before(DIVERSITY, dataset), now))
+
     def reporting(self) -> Decision:
         """Of the report."""
         now = fingerprints.reporting(self.study)
@@ -83,10 +89,11 @@ class Decisions:
             return False
         for dataset in study.datasets:
             comparisons = (self.before(FETCH, dataset.key) or {})["comparisons"]
-            for spec in study.base_models:
-                scoring = self.scoring(dataset.key, spec, comparisons)
-                if self.fitting(dataset, spec, scoring).why:
-                    return False
+            scorings = {spec.key: self.scoring(dataset.key, spec, comparisons) for spec in study.base_models}
+            if any(self.fitting(dataset, spec, scorings[spec.key]).why for spec in study.base_models):
+                return False
+            if self.measuring(dataset.key, comparisons, {key: made.parts for key, made in scorings.items()}).why:
+                return False
         return True
 
     def _is_latest(self, run_id: str) -> bool:

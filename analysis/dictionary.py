@@ -72,8 +72,10 @@ one before joining.
 
 - `responses`, `features` and `scores` are shared by all studies and only grow; a text is scored once under one
   `scoring_id`.
-- `comparisons`, `differences`, `estimates`, `forecasts` and `exclusions` hold one file a study, replaced when a run of
-  it ends.
+- `comparisons`, `differences`, `estimates`, `forecasts`, `prompt_forecasts`, `diversity` and `exclusions` hold one file
+  a study, replaced when a run of it ends; `diversity` holds one for each file that `typicality diversity` read, too.
+- `temperature`, and `monitor` with `signs`, hold one file for each file and base model that the commands of these names
+  were given; the same again replaces it.
 - `runs` holds one file a run; `runs/<run_id>/_estimates.parquet` keeps what each run estimated.
 - `manifest.json` lists every table's files with size, rows and SHA-256, and a version of each schema;
   `analysis.manifest.verify` says which files differ.

@@ -22,7 +22,7 @@ from analysis.report.content import latest_run
 from analysis.runs import run_row
 
 Row = dict[str, Any]
-FETCH, SCORE, FIT, REPORT = "fetch", "score", "fit", "report"
+FETCH, SCORE, FIT, DIVERSITY, REPORT = "fetch", "score", "fit", "diversity", "report"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Earlier:
             Number of comparisons that have a difference.
         """
         name, cell = cell_name(dataset, base_model), _cell(dataset, base_model)
-        for table in ("differences", "forecasts"):
+        for table in ("differences", "forecasts", "prompt_forecasts"):
             self._keep(table, work / table / f"{name}.parquet", cell)
         asked = cell & (ds.field("stage") == "regression")
         self._keep("exclusions", work / "exclusions" / f"regression-{name}.parquet", asked)
@@ -138,6 +138,10 @@ class Earlier:
         tables.write(work / "estimates" / f"{name}.parquet", "estimates", renamed)
         kept = tables.scan("differences", [work / "differences" / f"{name}.parquet"], ["comparison_id"])
         return int(pc.count_distinct(kept["comparison_id"]).as_py())
+
+    def keep_diversity(self, dataset: str, work: Path) -> None:
+        """Put the diversity of the dataset's sides among a run's unpublished tables."""
+        self._keep("diversity", work / "diversity" / f"{dataset}.parquet", ds.field("dataset") == dataset)
 
     def _path(self, name: str) -> Path:
         return self.outputs.study_table(name, self.run["study"])
@@ -152,7 +156,7 @@ class Earlier:
                 add(pa.Table.from_batches([batch]))
 
 
-_COUNTED = {"n_responses", "n_scored", "n_truncated", "n_cut", "n_straddling"}
+_COUNTED = {"n_responses", "n_scored", "n_truncated", "n_cut", "n_straddling", "n_memorised"}
 
 
 def stored(outputs: Outputs, responses: pa.Array, scoring_id: str) -> str:

@@ -7,7 +7,7 @@ study, the version of the scorer, and for what is cheap to do again the code its
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,9 +25,12 @@ REVISION, BASE_MODEL = "revision", "base model"
 _SHARED = ("ids.py", "schemas")
 _READING = (*_SHARED, "preferences", "hub.py")
 _FITTING = (*_SHARED, "regression", "collapse", "likelihood/measures.py", "preferences/features.py")
+_MEASURING = (*_SHARED, "collapse/diversity", "regression/bootstrap.py", "regression/inference.py")
 _REPORTING = (*_SHARED, "report", "runs.py")
 _SOURCES = ("*.py", "*.j2")
 _FITTED_WITH = ("numpy", "scipy", "statsmodels")
+_MEASURED_WITH = ("numpy", "scipy", "scikit-learn", "rapidfuzz")
+_ENTROPIES = (BASE_MODEL, "scoring", "scorer")
 _TOLD = {
     REVISION: "its data changed",
     "options": "its options in the study changed",
@@ -39,6 +42,8 @@ _TOLD = {
     "stored": "some of its scores are no longer in the table",
     "estimates": "what the study estimates changed",
     "packages": "the versions of the packages that estimate changed",
+    "seed": "the seed changed",
+    "entropies": "the base models whose entropies are compared, or their scores, changed",
     "definition": "the study changed",
     "code": "typicality itself changed",
 }
@@ -98,8 +103,28 @@ def fitting(outcome: str | None, study: Study, scored: Parts) -> Parts:
     return {
         **{name: value for name, value in scored.items() if name != "stored"},
         "estimates": _hash(asked),
-        "packages": ", ".join(f"{name} {version(name)}" for name in _FITTED_WITH),
+        "packages": _versions(_FITTED_WITH),
         "code": _code(_FITTING),
+    }
+
+
+def measuring(study: Study, comparisons: str, scorings: Mapping[str, Parts | None]) -> Parts:
+    """What decides the diversity of a dataset's sides.
+
+    Parameters
+    ----------
+    study, comparisons
+        The study, and the SHA-256 of the dataset's comparisons.
+    scorings
+        By label of each base model what decided the dataset's scores; None where there are none.
+    """
+    known = {model: parts and {name: parts[name] for name in _ENTROPIES} for model, parts in scorings.items()}
+    return {
+        "comparisons": comparisons,
+        "entropies": _hash(known),
+        "seed": str(study.seed),
+        "packages": _versions(_MEASURED_WITH),
+        "code": _code(_MEASURING),
     }
 
 
@@ -123,6 +148,10 @@ def _told(name: str, before: Parts, now: Parts) -> str:
     if sides[0][0] != sides[1][0]:
         return f"{_TOLD[name]}: {sides[0][0]} before, {sides[1][0]} now"
     return f"{_TOLD[name]}: {sides[0][2][:12]} before, {sides[1][2][:12]} now"
+
+
+def _versions(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {version(name)}" for name in names)
 
 
 def _hash(value: Any) -> str:

@@ -29,7 +29,10 @@ from analysis.ids import file_sha256
 from analysis.schemas import TABLES
 from analysis.tables import write_text
 
-STUDY_TABLES = ("comparisons", "differences", "estimates", "exclusions", "forecasts")
+STUDY_TABLES = (
+    *("comparisons", "differences", "estimates", "exclusions", "forecasts"),
+    *("prompt_forecasts", "diversity"),
+)
 
 
 @dataclass(frozen=True)

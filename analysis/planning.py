@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis import tables
 from analysis.decisions import DatasetSpec, Decisions
-from analysis.earlier import FETCH, FIT, SCORE, Earlier
+from analysis.earlier import DIVERSITY, FETCH, FIT, SCORE, Earlier
 from analysis.errors import CellError
 from analysis.ids import file_sha256
 from analysis.likelihood import backends
@@ -119,6 +119,7 @@ def plan(
             for dataset in study.datasets:
                 if spec.key in decisions.base_models and dataset.key in planner.read:
                     found += planner.cell(dataset, spec)
+        found += [planner.measuring(dataset) for dataset in study.datasets if dataset.key in planner.read]
     return found
 
 
@@ -187,6 +188,16 @@ class _Planner:
                 return
         yield step
         yield Planned(FIT, dataset.key, spec.key, self.decisions.fitting(dataset, spec, scoring).why)
+
+    def measuring(self, dataset: DatasetSpec) -> Planned:
+        """The step of measuring how diverse a dataset's sides are."""
+        comparisons, known = self.read[dataset.key].sha256, self.decisions.base_models
+        scorings = {
+            spec.key: self.decisions.scoring(dataset.key, spec, comparisons).parts if spec.key in known else None
+            for spec in self.study.base_models
+        }
+        why = self.decisions.measuring(dataset.key, comparisons, scorings).why
+        return Planned(DIVERSITY, dataset.key, why=why)
 
     def _counted(self, step: Planned, spec: BaseModelSpec) -> Planned:
         backend = backends.ready(spec, self.study, self.decisions.base_models[spec.key], weights=False)

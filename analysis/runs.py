@@ -168,6 +168,7 @@ def _row(run: Run, staged: dict[str, Path]) -> dict[str, Any]:
                 "truncated": s.n_truncated,
                 "cut": s.n_cut,
                 "straddling": s.n_straddling,
+                "memorised": s.n_memorised,
                 "precision": asdict(s.precision) if s.precision else None,
             }
             for s in run.scored.values()

@@ -243,6 +243,27 @@ def parse(values: dict[str, Any], folder: Path, name: str = "the study") -> Stud
     return study
 
 
+def base_model(values: dict[str, Any]) -> BaseModelSpec:
+    """Validate a base model that is given beside no study; a relative folder is taken from the current one.
+
+    Raises
+    ------
+    StudyError
+        If anything in it is wrong.
+    """
+    folder = Path.cwd()
+    given = (
+        {**values, "name": _absolute(values["name"], folder)} if _looks_like_folder(values, "name", folder) else values
+    )
+    try:
+        found = BaseModelSpec.model_validate(given)
+    except ValidationError as error:
+        raise StudyError(f"the base model's {_sentence(error, values)}") from error
+    if found.is_folder and not Path(found.name).is_dir():
+        raise StudyError(f"there is no folder {found.name} with a base model")
+    return found
+
+
 def _resolved(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The values with relative paths made absolute."""
     out = dict(values)

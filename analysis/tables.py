@@ -63,8 +63,10 @@ def to_arrow(name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> pa.
 
 def cannot_write(path: Path, error: OSError) -> TypicalityError:
     """The error to raise where the disk is full or a folder cannot be written to."""
+    # pyarrow puts a text of its own, of two sentences, in place of the system's.
+    why = os.strerror(error.errno) if error.errno else error
     return TypicalityError(
-        f"cannot write {path}: {error.strerror or error}; free some space or choose another folder with --outputs, "
+        f"cannot write {path}: {why}; free some space or choose another folder with --outputs, "
         "then run again: what was finished is kept"
     )
 
@@ -266,8 +268,7 @@ def read(
     Parameters
     ----------
     name
-        `responses`, `features`, `scores`, `comparisons`, `differences`, `estimates`, `forecasts`, `exclusions` or
-        `runs`.
+        A name of `analysis.schemas.TABLES`: `responses`, `scores`, `estimates`, ….
     outputs
         The output folder.
     study

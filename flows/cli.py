@@ -9,10 +9,10 @@ import click
 
 from analysis import __version__
 from analysis.errors import StudyError, TypicalityError
-from flows import environment
+from flows import environment, measuring
+from flows.options import DONE, FAILED, outputs_option, writable
 
-DONE, FAILED, INVALID = 0, 1, 2
-INTERRUPTED = 130
+INVALID, INTERRUPTED = 2, 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,13 +21,10 @@ def command() -> None:
     """Do preference labels reward text for being typical, beyond being good?"""
 
 
-_outputs = click.option("--outputs", type=click.Path(path_type=Path), default=Path("outputs"), show_default=True)
-
-
 def _narrowed(function: Callable[..., int]) -> Callable[..., int]:
     """The options that narrow a study, and the output folder's."""
     for option in (
-        _outputs,
+        outputs_option,
         click.option("--limit", type=int, metavar="N", help="At most N prompts of each dataset, chosen by hash."),
         click.option("--base-model", "base_models", multiple=True, metavar="NAME", help="Only this one (repeatable)."),
         click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset (repeatable)."),
@@ -48,7 +45,7 @@ def run(study: str, outputs: Path, force: bool, verbose: bool, **only: Any) -> i
 
     parameters = RunParameters(study=study, outputs=str(outputs), force=force, **only)
     parameters.resolve()
-    _writable(outputs)
+    writable(outputs)
     from flows.local import run_here
 
     outcome = run_here(parameters)
@@ -124,7 +121,7 @@ def inspect(name: str, limit: int | None, chosen: tuple[str, ...], as_json: bool
 
 @command.command()
 @click.argument("study")
-@_outputs
+@outputs_option
 def report(study: str, outputs: Path) -> int:
     """Render the report of STUDY again from the tables."""
     environment.prepare()
@@ -141,7 +138,7 @@ def report(study: str, outputs: Path) -> int:
 
 @command.command()
 @click.argument("study")
-@_outputs
+@outputs_option
 @click.option("--draws", type=click.IntRange(min=2), default=500, show_default=True, help="Datasets drawn for each α.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def validate(study: str, outputs: Path, draws: int, as_json: bool) -> int:
@@ -158,9 +155,37 @@ def validate(study: str, outputs: Path, draws: int, as_json: bool) -> int:
 
 
 @command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@outputs_option
+@click.option("--prompt", metavar="COLUMN", help="Of the prompts; prompt unless given.")
+@click.option("--response", metavar="COLUMN", help="Of the generations; response unless given.")
+@click.option("--group", metavar="COLUMN", help="Such as a model or a temperature; group, if there is one.")
+@click.option("--status", metavar="COLUMN", help="Anything but ok, success, completed or nothing marks a failure.")
+@click.option("--error", metavar="COLUMN", help="Anything in it marks a failure.")
+@click.option("--entropy", metavar="COLUMN", help="Mean next-token entropy of each generation, in nats.")
+@click.option(
+    "--encoder", default="tfidf", show_default=True, metavar="NAME", help="tfidf, hashing, or a Hub id or folder."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws sets and the bootstrap.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def diversity(file: Path, outputs: Path, encoder: str, seed: int, as_json: bool, **columns: str | None) -> int:
+    """Measure how diverse the generations in FILE are, and how much its groups differ.
+
+    FILE is CSV, TSV, JSON Lines or Parquet, a row a generation. Empty and failed generations are counted apart and
+    never as diversity. An encoder from the Hub (an id of sentence-transformers) needs the extra `encoders`.
+    """
+    environment.prepare()
+    from analysis.outputs import Outputs
+    from flows.diversity import measure_file
+
+    measure_file(file, columns, encoder, seed, Outputs(outputs), as_json)
+    return DONE
+
+
+@command.command()
 @click.argument("run_a")
 @click.argument("run_b")
-@_outputs
+@outputs_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(run_a: str, run_b: str, outputs: Path, as_json: bool) -> int:
     """Show what changed from RUN_A to RUN_B.
@@ -178,7 +203,7 @@ def compare(run_a: str, run_b: str, outputs: Path, as_json: bool) -> int:
 
 @command.command()
 @click.argument("study")
-@_outputs
+@outputs_option
 @click.option("--format", "form", type=click.Choice(["csv", "latex", "json"]), required=True, help="csv and json: all.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, not standard output.")
 def export(study: str, outputs: Path, form: str, output: Path | None) -> int:
@@ -212,12 +237,12 @@ def schedule(
     parameters = RunParameters(study=study, outputs=str(outputs), network_retries=scheduling.RETRIES, **only)
     made = scheduling.plan(parameters, scheduling.timing(cron, every, timezone), name)
     scheduling.require_server()
-    _writable(outputs)
+    writable(outputs)
     return INTERRUPTED if scheduling.serve(made) else DONE
 
 
 @command.command()
-@_outputs
+@outputs_option
 @click.option("--older-than", default="30d", show_default=True, metavar="AGE", help="Such as 12h, 30d or 8w.")
 @click.option("--study", "studies", multiple=True, metavar="NAME", help="Only this study (may be repeated).")
 @click.option("--yes", is_flag=True, help="Remove it; without this, it is only shown.")
@@ -237,6 +262,10 @@ def clean(outputs: Path, older_than: str, studies: tuple[str, ...], yes: bool, a
     return DONE
 
 
+for made in measuring.COMMANDS:
+    command.add_command(made)
+
+
 def _name(study: str) -> str:
     """The name of a study, which may be given as its file."""
     from flows.parameters import built_in
@@ -246,15 +275,6 @@ def _name(study: str) -> str:
 
         return load(Path(study)).name
     return study
-
-
-def _writable(outputs: Path) -> None:
-    try:
-        outputs.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(
-            f"cannot make the output folder {outputs}: {error.strerror}; choose another with --outputs"
-        ) from error
 
 
 def main() -> None:

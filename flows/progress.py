@@ -1,6 +1,7 @@
 """Progress: a live bar in a terminal, plain lines elsewhere, and a progress artifact in Prefect."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from analysis.report.words import seconds
@@ -25,6 +27,7 @@ from analysis.report.words import seconds
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY = 10.0
 _ARTIFACT_EVERY = 5.0
+_RATE_OVER = 30.0
 
 
 @dataclass
@@ -36,13 +39,14 @@ class Ticker:
     bar: Progress | None = None
     task: TaskID | None = None
     artifact: UUID | None = None
-    began: float = field(default_factory=time.monotonic)
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
     _line: float = field(default_factory=time.monotonic)
     _sent: float = 0.0
 
     def __call__(self, done: int, total: int | None = None) -> None:
         """Show that `done` (of `total`) units are done."""
         now = time.monotonic()
+        self._mark(now, done)
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=done, total=total)
         elif now - self._line > _LINE_EVERY:
@@ -52,19 +56,43 @@ class Ticker:
             self._sent = now
             _send(self.artifact, 100 * done / total, f"{self.title}: {self._told(now, done, total)}")
 
+    def _mark(self, now: float, done: int) -> None:
+        """Note how far it was when, about once a second."""
+        if not self._marks or now - self._marks[-1][0] >= 1:
+            self._marks.append((now, done))
+        while len(self._marks) > 1 and now - self._marks[1][0] >= _RATE_OVER:
+            self._marks.popleft()
+
     def _told(self, now: float, done: int, total: int | None) -> str:
-        """How far it is, how fast, and how long it may take yet."""
-        rate = done / max(now - self.began, 1e-9)
-        speed = f"{rate:,.0f} {self.unit} a second" if rate >= 10 else f"{rate:.2g} {self.unit} a second"
-        if not total:
-            return f"{done:,} {self.unit}, {speed}"
-        left = (total - done) / rate if rate else float("inf")
-        return f"{100 * done / total:.0f} %, {speed}" + (f", about {seconds(left)} left" if 0 < left < 1e7 else "")
+        """How far it is, how fast it went lately, and how long it may take yet.
+
+        Lately: loading a base model is slow, and what has scores already is quick.
+        """
+        since, before = self._marks[0]
+        rate = (done - before) / (now - since) if now > since else 0.0
+        far = f"{100 * done / total:.0f} %" if total else f"{done:,} {self.unit}"
+        if rate <= 0:
+            return far
+        left = (total - done) / rate if total else 0.0
+        return f"{far}, {_short(rate)} {self.unit} a second" + (f", about {seconds(left)} left" if left > 0 else "")
 
     def finish(self) -> None:
         """Show that the stage is done, whatever there was to do."""
         if self.artifact is not None:
             _send(self.artifact, 100.0, f"{self.title}: done")
+
+
+def _short(rate: float) -> str:
+    """A rate in few digits."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+class _Title(ProgressColumn):
+    """What is being done; it gives way where the terminal is narrow, so that all stays one line."""
+
+    def render(self, task: Task) -> Text:
+        """As text."""
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
 
 
 class _Rate(ProgressColumn):
@@ -73,7 +101,7 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """As text."""
         speed = task.speed or task.finished_speed
-        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="dim")
+        return Text(f"{_short(speed)}/s" if speed else "", style="dim")
 
 
 @contextmanager
@@ -101,15 +129,13 @@ def stage(
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        _Title(),
+        BarColumn(bar_width=16),
         TextColumn("{task.percentage:>3.0f} %"),
-        _Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        *(column(table_column=Column(no_wrap=True)) for column in (_Rate, TimeElapsedColumn, TimeRemainingColumn)),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield Ticker(title, unit, bar, bar.add_task(title, total=None, unit=unit), artifact)
+        yield Ticker(title, unit, bar, bar.add_task(title, total=None), artifact)
 
 
 def done(title: str, detail: str, seconds: float, failed: bool = False) -> None:

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 from analysis import fingerprints, publishing, runs, tables
 from analysis.collapse import stage as collapse
+from analysis.collapse.diversity import sides
 from analysis.decisions import DatasetSpec, Decision, Decisions
 from analysis.dictionary import data_card
-from analysis.earlier import FETCH, FIT, REPORT, SCORE, Earlier, responses_of, stored
+from analysis.earlier import DIVERSITY, FETCH, FIT, REPORT, SCORE, Earlier, responses_of, stored
 from analysis.errors import TypicalityError, one_line
 from analysis.fingerprints import Parts
 from analysis.hub import Origin
@@ -136,6 +137,9 @@ class Refresh:
                 ready = spec.key in self.decisions.base_models and dataset.key in self.run.fetched
                 if not (ready and self._cell(dataset, spec)):
                     self._gap(dataset.key, spec.key)
+        for dataset in self.study.datasets:
+            if not (dataset.key in self.run.fetched and self._diversity(dataset.key)):
+                sides.failed(self.study, dataset.key, self._why_failed(dataset.key), self.work)
 
     def _fetch(self, spec: DatasetSpec) -> None:
         step, origin = Step(FETCH, spec.key), self.decisions.datasets[spec.key]
@@ -210,6 +214,27 @@ class Refresh:
         self.run.estimated.add((dataset.key, spec.key))
         return True
 
+    def _diversity(self, dataset: str) -> bool:
+        """Measure the sides of one dataset; whether that came to an end."""
+        models = [spec.key for spec in self.study.base_models]
+        scorings = {model: self.run.decided.get((SCORE, dataset, model)) for model in models}
+        step, comparisons = Step(DIVERSITY, dataset), self.run.decided[FETCH, dataset, ""]["comparisons"]
+        decision = self.decisions.measuring(dataset, comparisons, scorings)
+
+        def do(tick: Ticker) -> str:
+            scored = {model: self.run.scored.get((dataset, model)) for model in models}
+            ids = {model: found.scoring_id if found else None for model, found in scored.items()}
+            return count(sides.diversity(dataset, ids, self.study, self.outputs, self.work), "response")
+
+        def keep(tick: Ticker) -> str:
+            self.earlier.keep_diversity(dataset, self.work)
+            return "chosen and rejected"
+
+        if self._step(step, do if decision.why else keep, str, decision.why) is None:
+            return False
+        self._decided(step, decision.parts)
+        return True
+
     def _decided(self, step: Step, parts: Parts) -> None:
         self.run.decided[step.stage, step.dataset, step.base_model] = parts
 
@@ -251,12 +276,15 @@ class Refresh:
 
     def _gap(self, dataset: str, base_model: str) -> None:
         """Leave rows in `estimates` and `forecasts` that say why the cell has no numbers."""
-        reason = next(
-            s.status for s in self.run.failures if s.dataset in ("", dataset) and s.base_model in ("", base_model)
-        )
+        reason = self._why_failed(dataset, base_model)
         rows = failed_rows(self.study, self.run.run_id, dataset, base_model, reason)
         tables.write(self.work / "estimates" / f"{cell_name(dataset, base_model)}.parquet", "estimates", rows)
         collapse.failed(self.study, dataset, base_model, reason, self.work)
+
+    def _why_failed(self, dataset: str, base_model: str = "") -> str:
+        """Why a dataset, or a cell, has no numbers."""
+        of = {"", base_model}
+        return next(s.status for s in self.run.failures if s.dataset in ("", dataset) and s.base_model in of)
 
     def publish(self) -> Outcome:
         """Make the run's tables those of the study, and its report."""

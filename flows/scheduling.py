@@ -21,6 +21,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from analysis import __version__
 from analysis.errors import StudyError, one_line
+from analysis.report.words import count
 from analysis.study import Study
 from flows.parameters import RunParameters, built_in
 from flows.run import run_study
@@ -97,7 +98,11 @@ def _interval(every: str, zone: str) -> Timing:
     if interval < SHORTEST:
         raise StudyError(f"--every {every!r} is too short: the shortest interval is 1m, a minute")
     first = datetime.now(UTC) + LEAD
-    return Timing(Interval(interval, anchor_date=first, timezone=zone), f"every {found[1]} {UNITS[found[2]]}", first)
+    return Timing(
+        Interval(interval, anchor_date=first, timezone=zone),
+        f"every {count(int(found[1]), UNITS[found[2]][:-1])}",
+        first,
+    )
 
 
 def plan(parameters: RunParameters, when: Timing, name: str | None) -> Plan:

@@ -22,7 +22,7 @@ os.environ.pop("PREFECT_API_URL", None)
 
 import pytest  # noqa: E402
 
-from tests.runs import Finished, run_command, write_study  # noqa: E402
+from tests.runs import Finished, run_command, write_rows, write_study  # noqa: E402
 from tests.tiny import tiny_model  # noqa: E402
 
 
@@ -43,7 +43,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(prefect_server: None, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A run of a study of two datasets under one base model, in which nothing failed."""
+    """A run of a study of two datasets under one base model, in which nothing failed, beside measurements of a file."""
     folder = tmp_path_factory.mktemp("finished")
     study = write_study(folder, tiny, more="token_logprobs = true")
-    return run_command(folder, "run", str(study), "--outputs", str(folder / "outputs"))
+    made = run_command(folder, "run", str(study), "--outputs", str(folder / "outputs"))
+    file = write_rows(folder / "log.jsonl", [{"prompt": f"{k % 3}", "response": f"the dog {k}"} for k in range(6)])
+    under = (str(file), "--base-model", str(tiny), "--outputs", str(folder / "outputs"))
+    run_command(folder, "temperature", *under, "--temperatures", "1,2", "--samples", "2", "--max-tokens", "4")
+    run_command(folder, "monitor", *under, "--baseline-draws", "2", "--max-tokens", "4")
+    return made

@@ -29,7 +29,10 @@ Mishap = Literal["kill", "full"]
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "shutil.rmtree")
 MAKING = ("open", "os.rename", "os.mkdir", "os.symlink")
 COMPLETED, PARTIAL, TOLD, BROKEN, KILLED = 0, 1, 2, 3, -signal.SIGKILL
-TABLES = ("responses", "features", "scores", "comparisons", "differences", "estimates", "forecasts", "exclusions")
+TABLES = (
+    *("responses", "features", "scores", "comparisons", "differences", "estimates", "forecasts"),
+    *("prompt_forecasts", "diversity", "exclusions"),
+)
 _KEYS = {"responses": ["response_id"], "features": ["response_id"], "scores": ["response_id", "conditional"]}
 
 

@@ -31,7 +31,8 @@ def test_before_a_first_run_everything_is_to_be_done(place: Path, monkeypatch: p
         patched.setattr(local, "load", None)
         steps = plan(load(place), outputs)
     cells = [(stage, dataset) for dataset in ("pairs", "graded") for stage in ("score", "fit")]
-    assert [(s.stage, s.dataset) for s in steps] == [("fetch", "pairs"), ("fetch", "graded"), *cells]
+    sides = [("diversity", "pairs"), ("diversity", "graded")]
+    assert [(s.stage, s.dataset) for s in steps] == [("fetch", "pairs"), ("fetch", "graded"), *cells, *sides]
     assert all(s.why == "it has not been done before" for s in steps)
     assert not outputs.root.exists()
     scoring = [s for s in steps if s.stage == "score"]
@@ -55,7 +56,8 @@ def test_only_what_is_missing_is_counted(place: Path):
     write_rows(place.parent / "pairs.jsonl", [*rows, {**rows[0], "question": "A new one?"}])
     before = {path: path.read_bytes() for path in outputs.root.rglob("*") if path.is_file()}
     steps = {(s.stage, s.dataset): s for s in plan(load(place), outputs)}
-    assert {key for key, step in steps.items() if step.why} == {(s, "pairs") for s in ("fetch", "score", "fit")}
+    done = {(s, "pairs") for s in ("fetch", "score", "fit", "diversity")}
+    assert {key for key, step in steps.items() if step.why} == done
     assert steps["score", "pairs"].n_texts == 2
     assert steps["fetch", "pairs"].why.startswith("its data changed")
     assert {path: path.read_bytes() for path in outputs.root.rglob("*") if path.is_file()} == before

@@ -48,7 +48,7 @@ def generations(log_weights: Array, push: Array, starts: Starts, regime: Regime,
     log_weights
         (m,) of generation 0, those that compete (a prompt's candidates) beside each other.
     push
-        (m,) what each generation adds to the log weights: its reward over β.
+        (m,) what each generation adds to the log weights, its specialisation: its reward over β.
     starts
         (G,) where each group of competitors begins.
     regime, n
@@ -63,10 +63,13 @@ def generations(log_weights: Array, push: Array, starts: Starts, regime: Regime,
         yield now
 
 
-def shares(share: float, regime: Regime, n: int) -> list[float]:
-    """Share of the more likely of two responses in generations 0 … n: 70 : 30 becomes 75 : 25 at γ = 1.297."""
+def shares(share: float, regime: Regime, n: int, specialisation: float = 0.0) -> list[float]:
+    """Share of the more likely of two responses in generations 0 … n: 70 : 30 becomes 75 : 25 at γ = 1.297.
+
+    `specialisation` is what each generation adds to its log-odds: how much more it is rewarded, over β.
+    """
     start = np.log(np.array([share, 1 - share]))
-    made = generations(start, np.zeros(2), np.zeros(1, np.intp), regime, n)
+    made = generations(start, np.array([specialisation, 0.0]), np.zeros(1, np.intp), regime, n)
     return [share, *(float(np.exp(log_weights[0])) for log_weights in made)]
 
 

@@ -99,8 +99,9 @@ def _signs(m: Measured) -> Iterator[Sign]:
         yield Sign("entropy", None, "no entropy, or none of a baseline")
     else:
         share = float(drop(m.entropy, m.baseline_entropy))
-        told = f"{m.entropy:.2f} nats a token, {share:.0%} below the baseline's {m.baseline_entropy:.2f}"
-        yield Sign("entropy", share > ENTROPY_DROP, f"{told} (sign: above {ENTROPY_DROP:.0%})")
+        side = "below" if share >= 0 else "above"
+        told = f"{m.entropy:.2f} nats a token, {_percent(abs(share))} {side} the baseline's {m.baseline_entropy:.2f}"
+        yield Sign("entropy", share > ENTROPY_DROP, f"{told} (sign: more than {_percent(ENTROPY_DROP)} below)")
     if m.self_bleu is None or m.self_bleu_spread is None:
         yield Sign("self_bleu", None, "no Self-BLEU of several prompts")
     else:
@@ -110,11 +111,15 @@ def _signs(m: Measured) -> Iterator[Sign]:
     if m.dominance is None:
         yield Sign("cluster_dominance", None, "no clusters")
     else:
-        told = f"{m.dominance:.0%} in the largest cluster (sign: above {DOMINANCE:.0%})"
+        told = f"{_percent(m.dominance)} in the largest cluster (sign: above {_percent(DOMINANCE)})"
         yield Sign("cluster_dominance", m.dominance > DOMINANCE, told)
     if m.repetition is None or m.baseline_repetition is None:
         yield Sign("repetition", None, "no repetition, or none of a baseline")
     else:
         rise = m.repetition - m.baseline_repetition
-        told = f"{m.repetition:.0%} of 4-grams repeat, {rise:+.0%} against the baseline"
-        yield Sign("repetition", rise > REPETITION_RISE, f"{told} (sign: above +{REPETITION_RISE:.0%})")
+        told = f"{_percent(m.repetition)} of 4-grams repeat, of the baseline's {_percent(m.baseline_repetition)}"
+        yield Sign("repetition", rise > REPETITION_RISE, f"{told} (sign: {100 * REPETITION_RISE:.0f} points more)")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -1,5 +1,6 @@
 """Drawing responses from a base model, with a generator of random numbers that is passed in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,22 +16,41 @@ class Drawn:
 
     Attributes
     ----------
-    text, n_tokens
-        The response, and its tokens without the one that ends it.
+    text
+        The response.
+    ids
+        The tokens drawn, with the one that ends it where the model ended it.
     entropy
         Mean entropy of the distributions it was drawn from, in nats a token.
+    entropy_at_1
+        The same of the model's own distributions, at temperature 1, in the same places.
+    logprob
+        Mean log-probability of the tokens drawn at temperature 1, in nats a token.
     ended
         Whether the model ended it by itself; otherwise it was cut at the longest length asked for.
     """
 
     text: str
-    n_tokens: int
+    ids: tuple[int, ...]
     entropy: float
+    entropy_at_1: float
+    logprob: float
     ended: bool
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens without the one that ends it."""
+        return len(self.ids) - self.ended
 
 
 def draw(
-    model: Any, tokenizer: Any, prefix: str, n: int, temperature: float, n_tokens: int, random: torch.Generator
+    model: Any,
+    tokenizer: Any,
+    context: Sequence[int],
+    n: int,
+    temperature: float,
+    n_tokens: int,
+    random: torch.Generator,
 ) -> list[Drawn]:
     """Draw responses to one prompt at a temperature, from the whole vocabulary.
 
@@ -38,8 +58,8 @@ def draw(
     ----------
     model, tokenizer
         A causal language model of `transformers` and its tokenizer.
-    prefix
-        The text before the response.
+    context
+        Tokens before the response, at least one.
     n
         How many.
     temperature
@@ -52,45 +72,32 @@ def draw(
     Raises
     ------
     ValueError
-        If the temperature is not above zero, or nothing stands before the response and the tokenizer has neither BOS
-        nor EOS to begin with.
+        If the temperature is not above zero.
     """
-    begin = _begin(tokenizer, prefix)
-    read = torch.tensor([begin] * n, device=model.device)
-    drawn = torch.full((n, n_tokens), -1, device=model.device)
-    entropies = np.full((n, n_tokens), np.nan)
+    read = torch.tensor([list(context)] * n, device=model.device)
+    drawn = np.full((n, n_tokens), -1)
+    told = np.full((3, n, n_tokens), np.nan)
     open_ = torch.ones(n, dtype=torch.bool, device=model.device)
     cache = None
     with torch.inference_mode():
         for step in range(n_tokens):
             made = model(read, past_key_values=cache, use_cache=True)
-            cache, logits = made.past_key_values, made.logits[:, -1]
-            entropies[open_.cpu().numpy(), step] = entropy(logits[open_], [temperature])[:, 0]
-            p = torch.softmax(logits.double() / temperature, -1)
-            token = torch.multinomial(p, 1, generator=random)[:, 0]
-            drawn[open_, step] = token[open_]
+            cache, logits = made.past_key_values, made.logits[:, -1].double()
+            token = torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=random)
+            at = open_.cpu().numpy()
+            told[:2, at, step] = entropy(logits[open_], [temperature, 1.0]).T
+            told[2, at, step] = torch.log_softmax(logits, -1).gather(1, token)[open_, 0].cpu().numpy()
+            drawn[at, step] = token[open_, 0].cpu().numpy()
             if tokenizer.eos_token_id is not None:
-                open_ = open_ & (token != tokenizer.eos_token_id)
+                open_ = open_ & (token[:, 0] != tokenizer.eos_token_id)
             if not open_.any():
                 break
-            read = token[:, None]
-    return [_one(tokenizer, row, h) for row, h in zip(drawn.tolist(), entropies, strict=True)]
+            read = token
+    return [_one(tokenizer, row, means) for row, means in zip(drawn, np.nanmean(told, axis=2).T, strict=True)]
 
 
-def _begin(tokenizer: Any, prefix: str) -> list[int]:
-    ids: list[int] = list(tokenizer(prefix)["input_ids"])
-    if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
-        ids.pop()
-    if ids:
-        return ids
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if start is None:
-        raise ValueError("there is nothing before the response, and the tokenizer has no token to begin with")
-    return [start]
-
-
-def _one(tokenizer: Any, row: list[int], entropies: np.ndarray[Any, np.dtype[np.float64]]) -> Drawn:
-    ids = [i for i in row if i >= 0]
-    ended = bool(ids) and ids[-1] == tokenizer.eos_token_id
+def _one(tokenizer: Any, row: Any, means: Any) -> Drawn:
+    ids = tuple(int(i) for i in row if i >= 0)
+    ended = ids[-1] == tokenizer.eos_token_id
     text = tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True)
-    return Drawn(text, len(ids) - ended, float(np.nanmean(entropies)), ended)
+    return Drawn(text, ids, float(means[0]), float(means[1]), float(means[2]), ended)

@@ -44,7 +44,7 @@ SHARPENING = {
 }
 
 
-def gamma(alpha: float, beta: float, length: float = 1.0) -> float:
+def gamma(alpha: float, beta: float, measure: str, length: float | None = None) -> float:
     """γ = 1 + α / (β T); it rises with α, so the ends of α's interval give those of γ's.
 
     Parameters
@@ -53,7 +53,22 @@ def gamma(alpha: float, beta: float, length: float = 1.0) -> float:
         Log-odds per unit of the measure.
     beta
         Weight of the KL penalty, above zero.
+    measure
+        What α is per: a name of `SHARPENING`.
     length
-        T, in what the measure divides log π_ref by; 1 for the sum.
+        T, in what the measure divides log π_ref by (tokens or bytes); None for the sum, which divides by nothing.
+
+    Raises
+    ------
+    ValueError
+        If there is no γ under the measure, or its α needs a length and none is given, or the other way round: α / β
+        alone, with an α per token, would be wrong by a factor of the length.
     """
-    return 1 + alpha / (beta * length)
+    of = SHARPENING[measure]
+    if of.reason:
+        raise ValueError(of.reason)
+    if of.length and length is None:
+        raise ValueError(f"α of {measure} is of a mean over {of.length}: γ needs a length in {of.length}, {of.formula}")
+    if not of.length and length is not None:
+        raise ValueError(f"α of {measure} is of whole responses: γ takes no length, {of.formula}")
+    return 1 + alpha / (beta * (1.0 if length is None else length))

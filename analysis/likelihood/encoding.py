@@ -89,7 +89,15 @@ class Encoder:
             found += [self._one(e, t, len(p)) for e, t, p in zip(made, texts[part], prefixes[part], strict=True)]
         return found
 
-    def _one(self, encoding: Any, text: str, boundary: int) -> Encoded | str:
+    def context(self, text: str) -> tuple[int, ...] | str:
+        """Tokens of a text that a response is to follow, with the start token; or why nothing can follow it."""
+        ids, _, _ = self._begun(self._backend.encode(text, add_special_tokens=True))
+        if ids:
+            return tuple(ids)
+        return NO_START if self._start is None else (self._start,)
+
+    def _begun(self, encoding: Any) -> tuple[list[int], list[tuple[int, int]], int]:
+        """Tokens and offsets without what the tokenizer puts after the text, and how many tokens stand before it."""
         ids, offsets = list(encoding.ids), list(encoding.offsets)
         # The mask marks the tokens that the tokenizer adds around a text, not special tokens written in it.
         n_text = len(ids) - sum(encoding.special_tokens_mask)
@@ -99,6 +107,10 @@ class Encoder:
             if head and ids[head : head + 1] == [self.bos]:
                 del ids[head], offsets[head]
             head = max(head, 1)
+        return ids, offsets, head
+
+    def _one(self, encoding: Any, text: str, boundary: int) -> Encoded | str:
+        ids, offsets, head = self._begun(encoding)
         first = next((i for i in range(head, len(ids)) if offsets[i][1] > boundary), None)
         if first is None:
             return NO_TOKENS

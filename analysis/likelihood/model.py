@@ -116,7 +116,7 @@ def tokenizer_of(located: Located) -> Any:
     try:
         return AutoTokenizer.from_pretrained(located.folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise CellError(f"the tokenizer of base model {located.name} cannot be loaded: {one_line(error)}") from error
+        raise CellError(f"the tokenizer of base model {located.name} cannot be loaded: {_why(error)}") from error
 
 
 def tokenizer_sha256(tokenizer: Any) -> str:
@@ -139,7 +139,7 @@ def window_of(located: Located, declared: int | None) -> int | None:
     try:
         config = AutoConfig.from_pretrained(located.folder, trust_remote_code=False).get_text_config()
     except (OSError, ValueError, KeyError) as error:
-        raise CellError(f"the configuration of base model {located.name} cannot be read: {one_line(error)}") from error
+        raise CellError(f"the configuration of base model {located.name} cannot be read: {_why(error)}") from error
     names = ("max_position_embeddings", "n_positions", "max_seq_len")
     found = next((v for n in names if isinstance(v := getattr(config, n, None), int) and v > 0), None)
     if declared is not None and found is not None and declared > found:
@@ -176,5 +176,12 @@ def load(located: Located, spec: BaseModelSpec) -> Any:
             raise ValueError(f"its weights lack {min(told['missing_keys'])}")
         model = model.to(device).eval().requires_grad_(False)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError, MemoryError) as error:
-        raise CellError(f"base model {spec.key!r} cannot be loaded on {device}: {one_line(error)}") from error
+        raise CellError(f"base model {spec.key!r} cannot be loaded on {device}: {_why(error)}") from error
     return model
+
+
+def _why(error: Exception) -> str:
+    """Why transformers cannot load something, for quoting inside a sentence."""
+    if "custom code" in str(error):
+        return "it needs code of its own, which is never run; choose one whose architecture transformers has itself"
+    return one_line(error)

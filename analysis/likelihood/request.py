@@ -18,15 +18,36 @@ import pyarrow.dataset as ds
 from analysis import tables
 from analysis.ids import content_id
 from analysis.likelihood import SCORER_VERSION
-from analysis.likelihood.encoding import Encoded, Encoder
+from analysis.likelihood.encoding import Encoded, Encoder, LongResponses
 from analysis.likelihood.templates import render
 from analysis.outputs import Outputs
 from analysis.preferences.records import Message
-from analysis.study import Study
 
 BLOCK_COMPARISONS = 1024
 BLOCK_CHARS = 4_000_000
 _COLUMNS = ("prompt_id", "comparison_id", "response_a", "response_b")
+# pyarrow's own column, which says which file a row is from.
+_FILE = "__filename"
+
+
+class Reading(Protocol):
+    """What a study says of how texts are read."""
+
+    @property
+    def template(self) -> str:
+        """How prompt and response are joined."""
+
+    @property
+    def long_responses(self) -> LongResponses:
+        """What is done to responses beyond the window."""
+
+    @property
+    def token_logprobs(self) -> bool:
+        """Whether it is to be known where tokens end."""
+
+    @property
+    def needs_unconditional(self) -> bool:
+        """Whether log p(response) is to be scored, too."""
 
 
 class Text(Protocol):
@@ -91,6 +112,14 @@ class Block:
             found.setdefault(row["text_id"], []).append(row["response_id"])
         return found
 
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The file of `responses` that each text is in; what one fetch added is one file, which never changes."""
+        found: dict[str, str] = {}
+        for row in self.responses:
+            found[row["text_id"]] = min(row[_FILE], found.get(row["text_id"], row[_FILE]))
+        return found
+
     @property
     def prompts(self) -> tuple[str, str]:
         """The first and the last prompt's id."""
@@ -120,7 +149,7 @@ def blocks(path: Path, outputs: Outputs, n_prompts: int | None = None) -> Iterat
         first, last = part["prompt_id"][0].as_py(), part["prompt_id"][-1].as_py()
         asked = pc.unique(pa.chunked_array([*part["response_a"].chunks, *part["response_b"].chunks]))
         near = (ds.field("prompt_id") >= first) & (ds.field("prompt_id") <= last)
-        columns = ["response_id", "text_id", "prompt_id", "prompt", "response"]
+        columns = ["response_id", "text_id", "prompt_id", "prompt", "response", _FILE]
         found = stored.to_table(columns=columns, filter=near & ds.field("response_id").isin(asked))
         yield from _sized(Block(part, found.sort_by("response_id").to_pylist()))
 
@@ -190,7 +219,7 @@ def provenance(
     window: int | None,
     dtype: str,
     backend: str,
-    study: Study,
+    study: Reading,
     **further: str,
 ) -> dict[str, Any]:
     """Columns of `scores` that are the same for all texts of a scoring, with its id, the hash of all that decides.

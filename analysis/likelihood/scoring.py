@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 # Where a shard takes longer, it is committed in pieces of whole batches, which changes no arithmetic.
 LONGEST_SHARD_S = 30.0
+# Memorised, by (n, p)-discoverable extraction (Hayes et al. 2024, arXiv 2410.19482): a text of so many tokens that the
+# base model writes word for word at least once in so many tries.
+MEMORISED_TOKENS, MEMORISED_TRIES = 50, 1_000
 NOT_FINITE = "the base model returned no finite likelihood"
-_FACTS = ("device", "truncated", "n_response_tokens_cut", "straddles")
+_FACTS = ("device", "truncated", "n_response_tokens_cut", "straddles", "sum_logprob", "n_tokens")
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Counts:
     n_truncated: int = 0
     n_cut: int = 0
     n_straddling: int = 0
+    n_memorised: int = 0
     devices: set[str] = field(default_factory=set)
 
     def add(self, row: dict[str, Any], n: int) -> None:
@@ -46,6 +50,8 @@ class Counts:
         self.n_truncated += n * row["truncated"]
         self.n_cut += n * (row["n_response_tokens_cut"] > 0)
         self.n_straddling += n * row["straddles"]
+        certain = row["n_tokens"] >= MEMORISED_TOKENS and row["sum_logprob"] >= -np.log(MEMORISED_TRIES)
+        self.n_memorised += n * bool(certain)
 
 
 def stores_of(study: Study, outputs: Outputs, scoring_id: str) -> dict[str, Store]:
@@ -96,8 +102,10 @@ class Scoring:
         done = set.intersection(*stored.values())
         if any((text_id, c) not in done for text_id in block.ids for c in self.backend.needed):
             jobs = self.backend.jobs(block)
-            if any(job.key not in done for job in jobs):
-                yield from self._score(block, jobs, stored)
+            requests = [part for part in _requests(jobs, block) if any(job.key not in done for job in part)]
+            for number, part in enumerate(requests):
+                for share in self._score(block, part, stored):
+                    yield (number + share) / len(requests)
 
     def _score(self, block: Block, jobs: Sequence[Job[Any]], stored: dict[str, set[Key]]) -> Iterator[float]:
         done = set.intersection(*stored.values())
@@ -167,6 +175,18 @@ class Scoring:
             if job.conditional:
                 self.counts.add(row, len(ids))
         return True
+
+
+def _requests(jobs: Sequence[Job[Any]], block: Block) -> list[list[Job[Any]]]:
+    """The jobs, apart by the fetch that added their texts.
+
+    Each part is planned by itself: the texts by which a dataset grew share no batch with those that have scores, which
+    would all be computed again.
+    """
+    found: dict[str, list[Job[Any]]] = {}
+    for job in jobs:
+        found.setdefault(block.files[job.text_id], []).append(job)
+    return [found[name] for name in sorted(found)]
 
 
 def _shards(batches: Sequence["Batch"], n_tokens: int) -> list[list["Batch"]]:

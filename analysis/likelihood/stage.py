@@ -1,8 +1,9 @@
 """The second stage: the responses of a dataset under a base model → `scores`, `exclusions`.
 
-Scores are shared by all studies and added in shards. The plan of shards covers the whole request, block by block,
-whatever is stored already; a shard is written whole, and what it holds is never scored again. So a run that was killed
-and run again does the same arithmetic as one that was not.
+Scores are shared by all studies and added in shards. The plan of shards covers all that one fetch of a dataset added,
+block by block, whatever has a score already; a shard is written whole, and what it holds is never scored again. So a
+run that was killed and run again does the same arithmetic as one that was not, and of a dataset that grew only the new
+texts are run.
 """
 
 from collections.abc import Callable
@@ -44,6 +45,7 @@ class Scored:
     n_truncated: int
     n_cut: int
     n_straddling: int
+    n_memorised: int
     precision: Precision | None
 
 

@@ -11,6 +11,7 @@ from analysis.regression.inference import LEVEL, Array, Codes, Interval, NoEstim
 FEW_CLUSTERS = 50
 DRAWS = 999
 BOOTSTRAP = f"prompt bootstrap-t, {DRAWS} draws, because there are fewer than {FEW_CLUSTERS} prompts"
+TOO_FEW = f"there are fewer than {FEW_CLUSTERS} prompts, too few for the errors of this model"
 _LOST = 0.1
 _AT_A_TIME = 111
 _STEPS = 30

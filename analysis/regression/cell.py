@@ -73,6 +73,17 @@ class Cell:
         return made
 
     @cached_property
+    def sign(self) -> Array:
+        """(n,) 1 where a was preferred, −1 where b was, 0 where the judgement is a tie; after turning."""
+        return np.where(self.decided, np.where(self.preferred_a, 1.0, -1.0), 0.0)
+
+    @cached_property
+    def signed_strength(self) -> Array:
+        """(n,) the strength, above 0 where a was preferred, after turning; 0 for a tie, NaN where it is not known."""
+        strength = self.column("strength").to_numpy().astype(float)
+        return np.where(self.decided, self.sign * strength, 0.0)
+
+    @cached_property
     def prompts(self) -> Codes:
         """(n,) codes of the prompts, 0 … G−1."""
         return codes(self.comparisons["prompt_id"])

@@ -53,12 +53,44 @@ def average_marginal_effect(fitted: Fit, differences: Sequence[Array], term: int
     """
     p, w = fitted.probabilities, fitted.weights
     slope, beta = p * (1 - p), float(fitted.coefficients[term])
+    bend = w * slope * (1 - 2 * p) / len(p)
+    return mean_slope(beta, slope, np.array([bend @ x for x in differences]), term, fitted.influence, clusters, w)
+
+
+def mean_slope(
+    beta: float,
+    slope: Array,
+    bends: Array,
+    term: int,
+    influence: Array,
+    clusters: Codes,
+    weights: Array | None = None,
+) -> Effect:
+    """Weighted mean over comparisons of β · `slope`.
+
+    Parameters
+    ----------
+    beta
+        The coefficient of the term.
+    slope
+        (n,) derivative of a comparison's expected score by its logit.
+    bends
+        (p,) derivatives of the weighted mean of `slope` by the parameters.
+    term
+        Which of the parameters the coefficient is.
+    influence
+        (G, p) of the clusters on the parameters.
+    clusters
+        (n,) codes 0 … G−1.
+    weights
+        (n,), their mean 1; all weigh the same where None.
+    """
+    w = np.ones(len(slope)) if weights is None else weights
     estimate = float(np.mean(w * slope)) * beta
-    bend = beta * w * slope * (1 - 2 * p) / len(p)
-    gradient = np.array([bend @ x for x in differences])
+    gradient = beta * bends
     gradient[term] += np.mean(w * slope)
-    own = w * (slope * beta - estimate) / len(p)
-    return Effect(estimate, fitted.influence @ gradient + cluster_sums(own[:, None], clusters)[:, 0])
+    own = w * (slope * beta - estimate) / len(slope)
+    return Effect(estimate, influence @ gradient + cluster_sums(own[:, None], clusters)[:, 0])
 
 
 def adjusted_rate(fitted: Fit, delta: Array, term: int, clusters: Codes) -> Effect:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.regression import bradley_terry, effects, ordered
-from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, bootstrap_t, draw_logit, draw_mean
+from analysis.regression import bradley_terry, effects, graded, ordered
+from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, TOO_FEW, bootstrap_t, draw_logit, draw_mean
 from analysis.regression.bradley_terry import Fit
 from analysis.regression.cell import codes
 from analysis.regression.effects import Effect
@@ -15,7 +15,6 @@ from analysis.regression.inference import (
     CLUSTERED,
     WILSON,
     Array,
-    Codes,
     Interval,
     NoEstimate,
     clustered_mean,
@@ -24,10 +23,10 @@ from analysis.regression.inference import (
     wilson,
 )
 from analysis.regression.part import TYPICALITY, Part
+from analysis.regression.rows import Row, row_of
 from analysis.regression.specifications import SPECIFICATIONS, Specification
 from analysis.regression.terms import Terms, another_prompt, fit_terms, mask_of, without_certain
 
-Row = dict[str, Any]
 TWO_WAY = "clustered by prompt and by annotator (two-way sandwich, each × G/(G−1)), t with min(G)−1 degrees of freedom"
 BINS = 10
 
@@ -65,6 +64,8 @@ class Fitter:
             "placebo_prompts": self._placebo_prompts,
             "paper": self._paper,
             "paper_ordered": self._paper_ordered,
+            "ordered": lambda name, _: graded.ordered_rows(name, self.part),
+            "ties": lambda name, _: graded.ties_rows(name, self.part),
         }
         try:
             if reason is not None:
@@ -218,7 +219,8 @@ class Fitter:
         if column.null_count == len(column):
             raise NoEstimate("the dataset does not say who judged")
         part = part.narrowed(column.is_valid().to_numpy())
-        annotators: Codes = np.unique(codes(column)[part.at], return_inverse=True)[1]
+        # Numbered within the part: what is not fitted changes no bit.
+        annotators = codes(column.take(part.at))
         if len(annotators) and not annotators.any():
             raise NoEstimate("all comparisons were judged by one annotator, so there is no error to estimate")
         fitted = bradley_terry.fit(part.preferred_a, part.delta[:, None], part.clusters)
@@ -260,7 +262,7 @@ class Fitter:
             raise NoEstimate("the responses have no rating that is the outcome")
         outcome, columns, clusters = responses
         if 1 < clusters.max() + 1 < FEW_CLUSTERS:
-            raise NoEstimate(f"there are fewer than {FEW_CLUSTERS} prompts, too few for the errors of this model")
+            raise NoEstimate(TOO_FEW)
         lost = {
             term: "it is the same for all responses"
             for term, x in columns.items()
@@ -291,34 +293,3 @@ class Fitter:
     def _placebo(self, name: str, preferred_a: Any, delta: Array) -> Row:
         fitted = bradley_terry.fit(preferred_a, delta[:, None], self.part.clusters)
         return next(self._term_rows(name, self.part, fitted, [(TYPICALITY, delta)]))
-
-
-def row_of(
-    specification: str,
-    term: str,
-    part: Part,
-    covariance: str = CLUSTERED,
-    interval: Interval | None = None,
-    delta: Array | None = None,
-    status: str = "ok",
-) -> Row:
-    """A row of `estimates` without the cell's keys."""
-    numbers = {} if interval is None else {
-        "estimate": interval.estimate,
-        "std_error": interval.std_error,
-        "statistic": interval.statistic,
-        "p_value": interval.p_value,
-        "conf_low": interval.low,
-        "conf_high": interval.high,
-    }  # fmt: skip
-    return {
-        "specification": specification,
-        "term": term,
-        "status": status,
-        **numbers,
-        "difference_sd": None if delta is None else effects.spread(delta),
-        "n_comparisons": len(part.at),
-        "n_prompts": part.n_prompts,
-        "n_likelihood_ties": int((part.delta == 0).sum()),
-        "covariance": covariance,
-    }

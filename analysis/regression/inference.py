@@ -11,6 +11,8 @@ Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 LEVEL = 0.95
 CLUSTERED = "clustered by prompt: sandwich × G/(G−1), t with G−1 degrees of freedom"
+_SOME = 500
+_SPANNED = 1e-4
 WILSON = "Wilson score interval; takes comparisons as independent"
 
 
@@ -53,6 +55,28 @@ def cluster_sums(values: Array, clusters: Codes) -> Array:
     """Sums of the rows of `values` (n × k) within clusters (n codes 0 … G−1), as G × k."""
     n_clusters = int(clusters.max()) + 1
     return np.column_stack([np.bincount(clusters, column, n_clusters) for column in values.T])
+
+
+def separable(sided: Array) -> bool:
+    """Whether some direction d has `sided` · d ≥ 0 in every row (n × p) and > 0 in some.
+
+    Where the rows are differences, turned so that what was observed is above zero, such a direction never lowers a
+    likelihood, and no estimate is finite (Albert & Anderson 1984). Some rows of each column are asked first: if they
+    span all directions and there is none for them, there is none for all.
+    """
+    held = [np.flatnonzero(column) for column in sided.T]
+    some = np.unique(np.concatenate([rows[:: len(rows) // _SOME + 1] for rows in held]))
+    few = sided[some]
+    spans = np.linalg.matrix_rank(few, tol=_SPANNED * np.linalg.norm(few)) == sided.shape[1]
+    return not (spans and not _has_direction(few)) and _has_direction(sided)
+
+
+def _has_direction(sided: Array) -> bool:
+    """Solve a linear programme (Konis 2007): the largest sum with rows ≥ 0 and |d_j| ≤ 1 is 0 unless there is one."""
+    from scipy.optimize import linprog
+
+    found = linprog(-sided.sum(0), A_ub=-sided, b_ub=np.zeros(len(sided)), bounds=(-1, 1), method="highs")
+    return found.fun is not None and bool(-found.fun > 1e-7)
 
 
 def clustered_mean(x: Array, clusters: Codes, null: float, weights: Array | None = None) -> Interval:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.regression.inference import Array, Codes, NoEstimate, cluster_sums
+from analysis.regression.inference import Array, Codes, NoEstimate, cluster_sums, separable
 
 MOST_LEVELS = 20
 _STEPS = 100
@@ -71,7 +71,7 @@ def fit(outcome: Array, covariates: Array, clusters: Codes) -> OrderedFit:
     below = np.cumsum(np.bincount(y))[:-1] / len(y)
     start = np.concatenate([np.log(below / (1 - below)), np.zeros(x.shape[1])])
     m = len(levels) - 1
-    at, value, scores, hessian = _maximise(y, x, start, m)
+    at, value, scores, hessian = maximise(y, x, start, np.eye(m), "ratings")
     beta = at[m:]
     try:
         bread = np.linalg.inv(-hessian)
@@ -87,10 +87,34 @@ def fit(outcome: Array, covariates: Array, clusters: Codes) -> OrderedFit:
     return OrderedFit(beta / scale, covariance / np.outer(scale, scale), thresholds, n_clusters, value / len(y))
 
 
-def _maximise(y: Codes, x: Array, start: Array, n_thresholds: int) -> tuple[Array, float, Array, Array]:
-    """The parameters (thresholds, then coefficients), their log-likelihood, rows' scores, and the Hessian."""
+def maximise(y: Codes, x: Array, start: Array, free: Array, what: str) -> tuple[Array, float, Array, Array]:
+    """Maximise the likelihood where the thresholds are θ = `free` · τ.
+
+    Parameters
+    ----------
+    y
+        (n,) levels 0 … L−1.
+    x
+        (n, k) covariates.
+    start
+        (q+k,) τ, then coefficients, to begin from: with rising thresholds.
+    free
+        (L−1, q) how the thresholds follow from τ; the identity where they are free.
+    what
+        What the levels are, for the reasons.
+
+    Returns
+    -------
+    tuple
+        The parameters (q+k,) as in `start`, their log-likelihood, rows' scores (n, q+k), and the Hessian.
+
+    Raises
+    ------
+    NoEstimate
+        If the levels are perfectly predicted, or the search fails.
+    """
     at, finite = start, False
-    value, scores, hessian = _likelihood(y, x, at, n_thresholds)
+    value, scores, hessian = _reduced(y, x, at, free)
     for _ in range(_STEPS):
         try:
             step = np.linalg.solve(-hessian, scores.sum(0))
@@ -99,8 +123,8 @@ def _maximise(y: Codes, x: Array, start: Array, n_thresholds: int) -> tuple[Arra
         promised = float(step @ scores.sum(0))
         for halved in range(_HALVINGS):
             tried = at + step / 2**halved
-            if np.all(np.diff(tried[:n_thresholds]) > 0):
-                new = _likelihood(y, x, tried, n_thresholds)
+            if np.all(np.diff(free @ tried[: free.shape[1]]) > 0):
+                new = _reduced(y, x, tried, free)
                 # Rounding, near the maximum, is no descent.
                 if new[0] >= value - 1e-12 * abs(value):
                     break
@@ -108,35 +132,42 @@ def _maximise(y: Codes, x: Array, start: Array, n_thresholds: int) -> tuple[Arra
             raise NoEstimate("the fit did not converge")
         at, (value, scores, hessian) = tried, new
         # Only a fit that predicts some row almost surely can be that of separated data.
-        if not finite and _furthest(y, x, at, n_thresholds) > _SURE_LOGIT:
-            if separated(y, x, n_thresholds):
-                raise NoEstimate("the ratings are perfectly predicted, so no estimate is finite")
+        if not finite and _furthest(y, x, at, free) > _SURE_LOGIT:
+            if separated(y, x, free):
+                raise NoEstimate(f"the {what} are perfectly predicted, so no estimate is finite")
             finite = True
         if promised <= _CONVERGED:
             return at, value, scores, hessian
     raise NoEstimate("the fit did not converge")
 
 
-def _furthest(y: Codes, x: Array, at: Array, n_thresholds: int) -> float:
+def _reduced(y: Codes, x: Array, at: Array, free: Array) -> tuple[float, Array, Array]:
+    """`_likelihood` in τ and the coefficients."""
+    (m, q), k = free.shape, x.shape[1]
+    value, scores, hessian = _likelihood(y, x, np.concatenate([free @ at[:q], at[q:]]), m)
+    by = np.zeros((m + k, q + k))
+    by[:m, :q], by[m:, q:] = free, np.eye(k)
+    return value, scores @ by, by.T @ hessian @ by
+
+
+def _furthest(y: Codes, x: Array, at: Array, free: Array) -> float:
     """The largest distance of a row's logit from a threshold that bounds its level."""
-    logit, inner, outer = x @ at[n_thresholds:], y < n_thresholds, y > 0
-    return float(max(np.abs(at[y[inner]] - logit[inner]).max(), np.abs(at[y[outer] - 1] - logit[outer]).max()))
+    m, q = free.shape
+    thresholds, logit, inner, outer = free @ at[:q], x @ at[q:], y < m, y > 0
+    return float(
+        max(np.abs(thresholds[y[inner]] - logit[inner]).max(), np.abs(thresholds[y[outer] - 1] - logit[outer]).max())
+    )
 
 
-def separated(y: Codes, x: Array, n_thresholds: int) -> bool:
+def separated(y: Codes, x: Array, free: Array) -> bool:
     """Whether some direction moves no row's threshold to its wrong side and some row's to its right one.
 
-    Such a direction never lowers the likelihood. A linear programme finds it (Konis 2007), as for two levels (Albert &
-    Anderson 1984).
+    As for two levels (Albert & Anderson 1984). Thresholds are those of `maximise`.
     """
-    from scipy.optimize import linprog
-
-    one, inner, outer = np.eye(n_thresholds), y < n_thresholds, y > 0
-    upper = np.hstack([one[y[inner]], -x[inner]])
-    lower = np.hstack([-one[y[outer] - 1], x[outer]])
-    sided = np.vstack([upper, lower])
-    found = linprog(-sided.sum(0), A_ub=-sided, b_ub=np.zeros(len(sided)), bounds=(-1, 1), method="highs")
-    return found.fun is not None and bool(-found.fun > 1e-7)
+    inner, outer = y < len(free), y > 0
+    upper = np.hstack([free[y[inner]], -x[inner]])
+    lower = np.hstack([-free[y[outer] - 1], x[outer]])
+    return separable(np.vstack([upper, lower]))
 
 
 def _likelihood(y: Codes, x: Array, at: Array, n_thresholds: int) -> tuple[float, Array, Array]:

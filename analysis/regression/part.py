@@ -1,7 +1,7 @@
-"""What one specification is fitted to: the decided comparisons of a cell in one slice, under one measure."""
+"""What one specification is fitted to: the comparisons of a cell in one slice, under one measure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,16 +25,21 @@ def wins(delta: Array, preferred_a: Mask) -> Array:
 
 @dataclass(frozen=True)
 class Part:
-    """Decided comparisons (n) of a cell under a measure, chosen by `rows`."""
+    """Comparisons (n) of a cell under a measure, chosen by `rows`: decided ones, and ties only where `ties` says so.
+
+    With ties, `preferred_a` and `wins` mean nothing; `sign` does.
+    """
 
     cell: Cell
     measure: str
     rows: Mask
+    ties: bool = False
 
     @cached_property
     def at(self) -> Codes:
         """(n,) where they stand in the cell."""
-        return np.flatnonzero(self.rows & self.cell.decided & np.isfinite(self.cell.difference(self.measure)))
+        judged = self.rows if self.ties else self.rows & self.cell.decided
+        return np.flatnonzero(judged & np.isfinite(self.cell.difference(self.measure)))
 
     @cached_property
     def delta(self) -> Array:
@@ -45,6 +50,11 @@ class Part:
     def preferred_a(self) -> Mask:
         """(n,) whether a was preferred."""
         return self.cell.preferred_a[self.at]
+
+    @cached_property
+    def sign(self) -> Array:
+        """(n,) 1 where a was preferred, −1 where b was, 0 for a tie."""
+        return self.cell.sign[self.at]
 
     @cached_property
     def clusters(self) -> Codes:
@@ -95,7 +105,11 @@ class Part:
 
     def narrowed(self, rows: Mask) -> "Part":
         """Only some of the comparisons, by a mask over the cell."""
-        return Part(self.cell, self.measure, self.rows & rows)
+        return replace(self, rows=self.rows & rows)
+
+    def with_ties(self) -> "Part":
+        """The same, with the ties among them."""
+        return replace(self, ties=True)
 
     def known(self, group: str) -> Mask:
         """Which comparisons of the cell have all covariates of a group.

@@ -29,6 +29,8 @@ class Specification:
         Whether log p(response) must be scored, too.
     needs_outcome
         Whether the rating that is the outcome must be known of each response.
+    takes_ties
+        Whether ties are fitted, too.
     """
 
     title: str
@@ -39,6 +41,7 @@ class Specification:
     by_prompt: bool = False
     needs_unconditional: bool = False
     needs_outcome: bool = False
+    takes_ties: bool = False
 
 
 def _rung(n: int, title: str, adds: str) -> Specification:
@@ -113,6 +116,22 @@ SPECIFICATIONS: dict[str, Specification] = {
         f"McCullagh 1980; {PAPER}, public code",
         "paper_ordered",
         needs_outcome=True,
+    ),
+    "ordered": Specification(
+        "ordered logit on the strength of preference",
+        "logit P(s ≤ level) = θ_level − α (m_a − m_b), s the strength, above 0 where a is preferred, 0 of a tie or "
+        "where the dataset says 0; θ symmetric about zero, so that position has no effect. Up to ten sizes of strength "
+        "are levels; more are put into ten bins of about equal numbers. Where a dataset leaves ties out, of the others",
+        "McCullagh 1980; symmetric2 of Christensen's R package ordinal",
+        "ordered",
+        takes_ties=True,
+    ),
+    "ties": Specification(
+        "Bradley–Terry with ties",
+        "P(a preferred) : P(tie) : P(b preferred) = exp(d/2) : ν : exp(−d/2), d = α (m_a − m_b); the term tie is log ν",
+        "Davidson 1970",
+        "ties",
+        takes_ties=True,
     ),
     "leave_one_source_out": Specification(
         "Bradley–Terry without each source in turn",

@@ -15,14 +15,16 @@ from analysis.outputs import Outputs
 from analysis.regression import cell as cells
 from analysis.regression.cell import Cell
 from analysis.regression.differences import write_differences
-from analysis.regression.fitting import Fitter, Row
+from analysis.regression.fitting import Fitter
 from analysis.regression.inference import CLUSTERED
 from analysis.regression.part import OUTCOME, TYPICALITY, Part
+from analysis.regression.rows import Row
 from analysis.regression.specifications import SPECIFICATIONS
 from analysis.regression.unigram import unigram
 from analysis.study import Study
 
 TIE = "the preference is a tie"
+NO_STRENGTH = "its strength is missing, which only ordered needs"
 MOST_LEFT_OUT = 20
 
 
@@ -49,15 +51,27 @@ def estimate(
     path = work / "comparisons" / f"{dataset}.parquet"
     cell = _load(path, scoring_id, dataset, study, outputs)
     write_differences(cell, study.measures, base_model, work / "differences" / f"{name}.parquet")
-    tally = Tally(study.name, dataset, "regression", base_model)
-    ties = cell.comparisons.filter(pa.array(~cell.decided))
-    for comparison in ties["comparison_id"].to_pylist():
-        tally.add("comparison", TIE, comparison)
+    tally = _left_out(cell, study, Tally(study.name, dataset, "regression", base_model))
     keys = {"study": study.name, "run_id": run_id, "dataset": dataset, "base_model": base_model}
     rows = [{**keys, "measure": measure, **row} for measure in study.measures for row in fitted(cell, measure, study)]
     tables.write(work / "estimates" / f"{name}.parquet", "estimates", rows)
     tables.write(work / "exclusions" / f"regression-{name}.parquet", "exclusions", tally.rows())
     return len(cell)
+
+
+def _left_out(cell: Cell, study: Study, tally: Tally) -> Tally:
+    """Count the ties, which few specifications take, and the decided comparisons whose strength is not known."""
+    takers = [name for name in study.specifications if SPECIFICATIONS[name].takes_ties]
+    reason = f"{TIE}; only {' and '.join(takers)} take{'s' * (len(takers) == 1)} it" if takers else TIE
+    for comparison in cell.comparisons.filter(pa.array(~cell.decided))["comparison_id"].to_pylist():
+        tally.add("comparison", reason, comparison)
+    if "ordered" in takers:
+        known = np.isfinite(cell.signed_strength)
+        # Where none is known, the status of the estimate says so.
+        if known[cell.decided].any():
+            for comparison in cell.comparisons.filter(pa.array(~known))["comparison_id"].to_pylist():
+                tally.add("comparison", NO_STRENGTH, comparison)
+    return tally
 
 
 def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outputs) -> Cell:

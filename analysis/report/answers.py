@@ -10,7 +10,7 @@ from analysis.likelihood.measures import MEASURES
 from analysis.report.content import Content
 from analysis.report.forecast import records, sentence
 from analysis.report.verdicts import RUNGS, Verdict, verdict
-from analysis.report.words import fixed, is_number, listed, number, percent, percent_interval
+from analysis.report.words import fixed, interval, is_number, listed, number, percent, percent_interval
 
 Row = dict[str, Any]
 
@@ -48,7 +48,13 @@ def answer(dataset: str, base_model: str, rows: Mapping[str, Row], margin: float
         Unit of the measure.
     """
     found = verdict(rows, margin)
-    sentences = (*_rate(rows.get("rate", {})), *_adjusted(found), *_sure(found, unit), *_uncontrolled(rows, found))
+    sentences = (
+        *_rate(rows.get("rate", {})),
+        *_graded(rows),
+        *_adjusted(found),
+        *_sure(found, unit),
+        *_uncontrolled(rows, found),
+    )
     return Answer(dataset, base_model, found, sentences)
 
 
@@ -58,6 +64,26 @@ def _rate(row: Row) -> Iterator[str]:
             f"The more typical response is preferred in {percent(row['estimate'])} % of {row['n_comparisons']:,} "
             f"comparisons (95 % interval {percent_interval(row['conf_low'], row['conf_high'])} %; 50 % is no bias)."
         )
+
+
+def _graded(rows: Mapping[str, Row]) -> Iterator[str]:
+    """Say so where strength or ties tell the opposite of the winners alone."""
+    winners = rows.get("bt", {})
+    for name, what in (("ordered", "how strongly they are preferred"), ("ties", "ties")):
+        row = rows.get(name, {})
+        if _sign(row) * _sign(winners) < 0:
+            yield (
+                f"Counting {what}, too, turns the sign: α is {fixed(row['estimate'])} "
+                f"({interval(row['conf_low'], row['conf_high'])}), and {fixed(winners['estimate'])} "
+                f"({interval(winners['conf_low'], winners['conf_high'])}) by winners alone."
+            )
+
+
+def _sign(row: Row) -> int:
+    """The side of zero on which the interval lies; 0 where it includes zero, or there is none."""
+    if not is_number(row.get("estimate")):
+        return 0
+    return int(row["conf_low"] > 0) - int(row["conf_high"] < 0)
 
 
 def _adjusted(found: Verdict) -> Iterator[str]:

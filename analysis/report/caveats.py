@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from analysis.likelihood.precision import Precision
+from analysis.likelihood.scoring import MEMORISED_TOKENS, MEMORISED_TRIES
 from analysis.report.content import Content
 from analysis.report.words import count, is_number, listed, share
 from analysis.study import UNKNOWN, BaseModelSpec
@@ -103,6 +104,13 @@ def _cells(content: Content) -> Iterator[str]:
             yield (
                 f"{name}: {share(lost, facts['responses'])} of responses could not be scored (longer than the context "
                 "window, mostly), so long responses are under-represented."
+            )
+        if facts["memorised"]:
+            yield (
+                f"{name}: contamination is suspected. {count(facts['memorised'], 'response')} of {MEMORISED_TOKENS} "
+                f"tokens or more ({share(facts['memorised'], facts['scored'])}) the base model would write word for "
+                f"word at least once in {MEMORISED_TRIES:,} tries, so it has seen them, or texts that say the same; "
+                "that likelihood is memory, not typicality."
             )
         if facts["straddling"]:
             yield (

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -234,6 +235,13 @@ def _estimates(outputs: Outputs, run_id: str) -> dict[Key, Row]:
     if not path.is_file():
         raise StudyError(f"the estimates of run {run_id} are gone: there is no {path}; run the study again")
     rows: list[Row] = tables.scan("estimates", [path], [*_KEY, *_VALUES]).to_pylist()
+    bins: Counter[tuple[str, ...]] = Counter()
+    for row in rows:
+        if row["specification"] == "binned":
+            # Its edges are quantiles of the data: by their names, no bin would be in both runs.
+            where = tuple(row[name] for name in _KEY[:-1])
+            bins[where] += 1
+            row["term"] = f"bin {bins[where]} of |difference|"
     return {Key(*(row[name] for name in _KEY)): row for row in rows}
 
 

@@ -18,6 +18,8 @@ Row = dict[str, Any]
 STAGES = ("preferences", "likelihood", "regression")
 
 
+# How the status of a cell ends that failed.
+SEE = "failed: see what failed"
 MAIN = ("rate", "bt", "bt_length")
 
 
@@ -123,7 +125,8 @@ def gather(outputs: Outputs, run_id: str) -> Content:
     run = run_row(outputs, run_id)
     study = Study.model_validate(json.loads(run["definition"]))
     kept = outputs.root / "runs" / run_id
-    table = tables.scan("estimates", [kept / "_estimates.parquet"])
+    failures = [s for s in run["stages"] if s["status"] != "ok"]
+    table = told_once(tables.scan("estimates", [kept / "_estimates.parquet"]), failures)
     estimates: list[Row] = table.to_pylist()
     exclusions: list[Row] = tables.scan("exclusions", [kept / "_exclusions.parquet"]).to_pylist()
     order = [d.key for d in study.datasets]
@@ -150,9 +153,17 @@ def gather(outputs: Outputs, run_id: str) -> Content:
         planted=_planted(study, estimates),
         estimates=estimates,
         exclusions=exclusions,
-        failures=[s for s in run["stages"] if s["status"] != "ok"],
+        failures=failures,
         table=table,
     )
+
+
+def told_once(table: pa.Table, failures: list[Row]) -> pa.Table:
+    """Rows whose status names a failed stage in place of its whole sentence, which the report tells in one place."""
+    brief = {f["status"]: f"{f['stage']} {SEE}" for f in failures}
+    at = table.schema.get_field_index("status")
+    statuses = [brief.get(status, status) for status in table["status"].to_pylist()]
+    return table.set_column(at, table.schema.field(at), pa.array(statuses, pa.string()))
 
 
 def _planted(study: Study, estimates: list[Row]) -> list[Planted]:

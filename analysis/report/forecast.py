@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.collapse.forecasts import GENERATIONS, HEADLINE_BETA, REGIMES
-from analysis.collapse.generations import EXAMPLE, Regime, half_life, shares, until_mode
+from analysis.collapse.generations import EXAMPLE, Regime, shares
 from analysis.collapse.sharpening import SHARPENING, TOKENS
 from analysis.likelihood.measures import MEASURES
 from analysis.report import figures
@@ -20,6 +20,7 @@ Line = tuple[str, ...]
 TYPICALITY, QUALITY, BOTH = "typicality", "quality", "both"
 COLUMNS: Line = ("Dataset", "Base model", "Measure", "α from", "α", "Length", "γ", "70 : 30 becomes")
 COLUMNS += ("Effective number", "Share of the mode, %")
+PACE: Line = ("Dataset", "Base model", "Training", "Half-life, generations", "Mode holds 95 % after, generations")
 _BETA = number(HEADLINE_BETA, 1)
 _REGIMES = dict(
     zip(
@@ -36,11 +37,12 @@ _REGIMES = dict(
 
 @dataclass(frozen=True)
 class Chapter:
-    """The chapter: what is said of each cell, its table, why numbers are missing, and its figures."""
+    """The chapter: what is said of each cell, its tables of γ and of the pace, why numbers are missing, and figures."""
 
     cells: tuple[tuple[str, tuple[str, ...]], ...]
     columns: Line
     lines: tuple[Line, ...]
+    pace: tuple[Line, ...]
     gaps: tuple[str, ...]
     pictures: tuple[Picture, ...]
     example: str
@@ -66,6 +68,7 @@ def chapter(forecasts: pd.DataFrame, measure: str) -> Chapter | None:
         tuple((f"{key[0]} under {key[1]}", tuple(_told(top))) for key, top in tops.items()),
         COLUMNS,
         tuple(_line(r, once) for r in once if r["candidates"] is None),
+        tuple(line for key, top in tops.items() for line in _pace(key, top)),
         tuple(dict.fromkeys(_gaps(once))),
         tuple(_pictures(forecasts, measure, [top for top in tops.values() if top.known])),
         ", ".join(_split(share) for share in shares(EXAMPLE[0], Regime(EXAMPLE[1]), 5)),
@@ -137,14 +140,11 @@ class Top:
         found = (r for r in self.rows if _is_once(r) and r["candidates"] == kind)
         return next((r for r in found if is_number(r["effective_number"])), None)
 
-    def path(self, regime: tuple[float, float], end: str = "") -> tuple[list[float], list[float]]:
-        """Effective number and share of the mode in generations 0, 1, …; `end`: of their `_low` or `_high` end."""
-        rows = [r for r in self.rows if r["candidates"] == TYPICALITY and is_number(r["effective_number"])]
-        rows = [r for r in rows if r["beta"] == HEADLINE_BETA and _regime(r) == regime]
-        if len(rows) < GENERATIONS:
-            return [], []
-        n = rows[0]["n_candidates"]
-        return [n, *(r[f"effective_number{end}"] for r in rows)], [1 / n, *(r[f"mode_share{end}"] for r in rows)]
+    def again(self, regime: tuple[float, float], kind: str = TYPICALITY) -> Row | None:
+        """The row of the last generation at the headline β under a regime, by what is rewarded."""
+        wanted = (kind, HEADLINE_BETA, GENERATIONS)
+        found = (r for r in self.rows if (r["candidates"], r["beta"], r["generation"]) == wanted)
+        return next((r for r in found if _regime(r) == regime and is_number(r["effective_number"])), None)
 
 
 def _regime(row: Row) -> tuple[float, float]:
@@ -177,7 +177,6 @@ def _told(top: Top) -> Iterator[str]:
     )
     yield from _gamma(top)
     yield from _candidates(top)
-    yield from _again(top)
 
 
 def _per(unit: str) -> str:
@@ -190,15 +189,16 @@ def _gamma(top: Top) -> Iterator[str]:
         yield f"There is no γ: {SHARPENING[first['measure']].reason or first['status']}."
         return
     length = _length(row)
-    filled = f"1 + {fixed(row['alpha'], 4)} / " + (f"({_BETA} · {length.split()[0]})" if length else _BETA)
+    sign = "−" if row["alpha"] < 0 else "+"
+    filled = f"1 {sign} {fixed(abs(row['alpha']), 4)} / " + (f"({_BETA} · {length.split()[0]})" if length else _BETA)
     yield (
         f"{row['formula']} = {filled} = {fixed(row['gamma'], 3)} ({interval(row['gamma_low'], row['gamma_high'], 3)}) "
         f"at β = {_BETA}{f', with the median length of the responses, {length}' if length else ''}."
     )
     if length:
         yield (
-            f"Not 1 + α / β: α is per {_per(row['unit'])}, a mean over the response, while γ is the power of the "
-            "probability of the whole response; leaving the length out would overstate γ − 1 by that factor."
+            f"Not 1 + α / β: α is per {_per(row['unit'])}, a mean over the response, and γ is the power of the "
+            f"probability of the whole response, so that would overstate γ − 1 by a factor of {length.split()[0]}."
         )
     else:
         yield "Here α is per nat of the whole response, so no length enters."
@@ -211,39 +211,49 @@ def _candidates(top: Top) -> Iterator[str]:
         yield f"What is left of measured candidates cannot be told: {reason}; so there is γ only."
         return
     row = left[TYPICALITY]
+    # Labels with an α below zero reward what the base model finds unlikely.
+    rewarded = TYPICALITY if row["alpha"] >= 0 else "the untypical"
     yield (
         f"On {count(int(row['n_prompts']), 'prompt')} with three or more candidates ({number(row['n_candidates'], 2)} "
-        f"on average), rewarding typicality alone leaves an effective number of {_effective(row)}: the mode holds "
+        f"on average), rewarding {rewarded} alone leaves an effective number of {_effective(row)}: the mode holds "
         f"{percent(row['mode_share'], 0)} % ({percent_interval(row['mode_share_low'], row['mode_share_high'], 0)} %)."
+        f"{_spread(row)}"
     )
     if BOTH in left:
         quality, both = left[QUALITY], left[BOTH]
         cost = quality["effective_number"] - both["effective_number"]
         yield (
             f"Rewarding quality alone leaves {_effective(quality)}, and both together {_effective(both)}: beyond "
-            f"quality, typicality {'costs' if cost >= 0 else 'gives back'} {fixed(abs(cost))} effective responses."
+            f"quality, {rewarded} {'costs' if cost >= 0 else 'gives back'} {fixed(abs(cost))} effective responses."
         )
 
 
-def _again(top: Top) -> Iterator[str]:
-    for regime, name in _REGIMES.items():
-        paths = [top.path(regime, end) for end in ("", "_low", "_high")]
-        if paths[0][0]:
-            half = _when("by", [half_life(effective) for effective, _ in paths])
-            held = _when("from", [until_mode(modes) for _, modes in paths])
-            yield (
-                f"{name[0].upper()}{name[1:]}: half of the diversity that can be lost is gone {half}; the mode holds "
-                f"95 %, averaged over prompts, {held}."
-            )
+def _spread(row: Row) -> str:
+    """How prompts differ, where there are enough of them for tenths."""
+    if row["n_prompts"] < 10:
+        return ""
+    return (
+        f" A tenth of the prompts keep less than {fixed(row['effective_number_p10'])}, and a tenth more than "
+        f"{fixed(row['effective_number_p90'])}; each has its row in the table prompt_forecasts."
+    )
 
 
-def _when(word: str, generations: Sequence[int | None]) -> str:
-    """A generation, with those at the ends of α's interval where they differ."""
-    # One that is not reached comes after all others.
-    low, *_, high = sorted(generations, key=lambda t: GENERATIONS + 1 if t is None else t)
-    never = f"not within {GENERATIONS} generations"
-    value = never if generations[0] is None else f"{word} generation {generations[0]}"
-    return value + (f" ({low} to {never if high is None else high})" if low != high else "")
+def _pace(key: tuple[str, str], top: Top) -> Iterator[Line]:
+    """How fast a cell's candidates narrow from generation to generation, a line for each way of training."""
+    kept = [(name, top.again(regime)) for regime, name in _REGIMES.items()]
+    for name, row in (*kept, ("rewarded for quality, too", top.again(REGIMES[0], BOTH))):
+        if row is not None:
+            yield (*key, name, _when(row, "half_life"), _when(row, "until_mode"))
+
+
+def _when(row: Row, name: str) -> str:
+    """A number of generations, with those at the ends of α's interval where they differ."""
+    value, low, high = (_generations(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    return value if low == high else f"{value} ({low} to {high})"
+
+
+def _generations(value: Any) -> str:
+    return f"{value:.0f}" if is_number(value) else f"more than {GENERATIONS}"
 
 
 def _split(share: float) -> str:

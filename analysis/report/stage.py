@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from analysis.likelihood.measures import MEASURES
 from analysis.outputs import Outputs
 from analysis.regression.part import TYPICALITY
 from analysis.regression.specifications import SPECIFICATIONS
-from analysis.report import words
+from analysis.report import diversity, words
 from analysis.report.answers import answers
 from analysis.report.caveats import caveats
 from analysis.report.changes import changes, previous_run
-from analysis.report.content import Content, Row, gather
+from analysis.report.content import SEE, Content, Row, gather, told_once
 from analysis.report.examples import examples
-from analysis.report.forecast import chapter, units
+from analysis.report.forecast import PACE, chapter, units
 from analysis.report.headline import headline
 from analysis.report.pictures import forest, pictures
 from analysis.report.told import Told, told
@@ -55,8 +55,8 @@ def report(outputs: Outputs, run_id: str) -> Report:
     study = content.study.name
     folder = outputs.report(study, run_id)
     values = _values(content, outputs)
-    forecast = values["forecast"].pictures if values["forecast"] else ()
-    for picture in (values["forest"], *values["pictures"], *forecast):
+    chapters = [made.pictures for name in ("forecast", "diversity") if (made := values[name])]
+    for picture in (values["forest"], *values["pictures"], *chain.from_iterable(chapters)):
         if picture is not None:
             write_text(folder / f"{picture.name}.svg", picture.image)
     for name in ("index.html", "report.md"):
@@ -78,8 +78,10 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
     """What the templates are given."""
     run_id, study, measure = content.run["run_id"], content.study, content.measure
     estimates = content.table.to_pandas()
+    fitted = _fitted(estimates)
     current = content.is_published(outputs)
-    forecasts = _forecasts(study.name, outputs) if current else _no_rows("forecasts")
+    forecasts = _rows("forecasts", content, outputs) if current else _no_rows("forecasts")
+    measured = _rows("diversity", content, outputs) if current else _no_rows("diversity")
     given = answers(content, forecasts)
     raters = {c.dataset: c.rater for c in content.cells}
     scored = [(c.dataset, c.base_model, c.facts["scoring_id"]) for c in content.cells if c.facts]
@@ -91,11 +93,14 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         "changes": _changed(outputs, study.name, run_id),
         "forest": forest(estimates, measure),
         "pictures": list(
-            pictures(estimates, _differences(content, outputs) if current else _no_rows("differences"), measure)
+            pictures(fitted, _differences(content, outputs) if current else _no_rows("differences"), measure)
         ),
         "forecast": chapter(forecasts, measure),
+        "diversity": diversity.chapter(measured),
+        "diversity_method": diversity.method(),
         "headline_beta": words.number(HEADLINE_BETA, 1),
         "example_gamma": EXAMPLE[1],
+        "pace_columns": PACE,
         "sharpenings": units(study.measures),
         "examples": examples(outputs, study.name, scored, measure) if current else [],
         "caveats": caveats(content),
@@ -120,7 +125,8 @@ def _changed(outputs: Outputs, study: str, run_id: str) -> Told | None:
 def _shown(content: Content) -> Iterator[Row]:
     """The rows of typicality: all under the headline measure, the rate and the ladder under the others."""
     for row in content.estimates:
-        if row["term"] == TYPICALITY and (row["measure"] == content.measure or row["specification"] in _ELSEWHERE):
+        asked = row["measure"] == content.measure or row["specification"] in _ELSEWHERE
+        if row["term"] == TYPICALITY and asked and not row["status"].endswith(SEE):
             yield row
 
 
@@ -131,11 +137,16 @@ def _differences(content: Content, outputs: Outputs) -> pd.DataFrame:
     return frame
 
 
-def _forecasts(study: str, outputs: Outputs) -> pd.DataFrame:
-    """The study's forecasts; none where its tables were made before there were any."""
-    path = outputs.study_table("forecasts", study)
-    frame: pd.DataFrame = tables.scan("forecasts", [path] if path.is_file() else []).to_pandas()
-    return frame
+def _rows(name: str, content: Content, outputs: Outputs) -> pd.DataFrame:
+    """The study's rows of a table; none where its tables were made before there was that one."""
+    path = outputs.study_table(name, content.study.name)
+    found = tables.scan(name, [path] if path.is_file() else [])
+    return _fitted(told_once(found, content.failures).to_pandas())
+
+
+def _fitted(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of cells that did not fail; of those that did, what failed is told once."""
+    return rows[~rows["status"].str.endswith(SEE)]
 
 
 def _no_rows(name: str) -> pd.DataFrame:

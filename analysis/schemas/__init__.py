@@ -3,9 +3,10 @@
 `outputs/README.md`, the Arrow schemas on disk and the report's column notes are all made from these declarations.
 """
 
-from analysis.schemas.collapse import FORECASTS
+from analysis.schemas.collapse import DIVERSITY, FORECASTS, PROMPT_FORECASTS
 from analysis.schemas.columns import SCHEMA_VERSION, Column, Table
 from analysis.schemas.estimates import ESTIMATES
+from analysis.schemas.generations import MONITOR, SIGNS, TEMPERATURE
 from analysis.schemas.judgements import COMPARISONS, DIFFERENCES, EXCLUSIONS
 from analysis.schemas.runs import RUNS
 from analysis.schemas.texts import FEATURES, RESPONSES, SCORES, TOKEN_LOGPROBS
@@ -16,6 +17,6 @@ TABLES = {
     t.name: t
     for t in (
         *(RESPONSES, FEATURES, SCORES, TOKEN_LOGPROBS, COMPARISONS, DIFFERENCES, ESTIMATES, FORECASTS),
-        *(EXCLUSIONS, RUNS),
+        *(PROMPT_FORECASTS, DIVERSITY, TEMPERATURE, MONITOR, SIGNS, EXCLUSIONS, RUNS),
     )
 }

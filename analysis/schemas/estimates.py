@@ -24,13 +24,20 @@ ESTIMATES = Table(
         MEASURE,
         Column("specification", TEXT, "what was fitted: rate, rate_wilson, bt, bt_length, …"),
         Column("slice", TEXT, "which comparisons: all, equal_quality or column=value"),
-        Column("term", TEXT, "typicality for the coefficient of interest, else the covariate's name"),
+        Column(
+            "term",
+            TEXT,
+            "typicality for the coefficient of interest, else the covariate's name; of ordered also threshold s, the "
+            "threshold below the level of strengths from s on, and of ties tie, log ν",
+        ),
         Column("status", TEXT, "ok, or the reason why there is no number"),
         optional(
             "estimate", REAL, "rate: a share between 0 and 1; else log-odds per unit of the term", "share; log-odds"
         ),
         optional("std_error", REAL, "standard error", "as the estimate"),
-        optional("statistic", REAL, "t statistic against no bias (a rate of one half, a coefficient of zero)"),
+        optional(
+            "statistic", REAL, "t statistic against no bias (a rate of one half, a coefficient of zero); of none else"
+        ),
         optional("p_value", REAL, "two-sided p value of the statistic"),
         optional("conf_low", REAL, "lower end of the 95 % interval", "as the estimate"),
         optional("conf_high", REAL, "upper end of the 95 % interval", "as the estimate"),
@@ -39,11 +46,14 @@ ESTIMATES = Table(
         optional(
             "probability_change",
             REAL,
-            "change in probability from a difference of −1 to one of +1 difference_sd",
+            "change in the probability of being preferred from a difference of −1 to one of +1 difference_sd",
             "share",
         ),
         optional(
-            "marginal_effect", REAL, "average marginal effect on the probability", "probability per unit of the term"
+            "marginal_effect",
+            REAL,
+            "average marginal effect on the probability of being preferred, a tie counting one half",
+            "probability per unit of the term",
         ),
         optional("marginal_effect_std_error", REAL, "its standard error, by the delta method", "as marginal_effect"),
         optional(

@@ -81,13 +81,15 @@ RUNS = Table(
                         ("truncated", COUNT),
                         ("cut", COUNT),
                         ("straddling", COUNT),
+                        ("memorised", COUNT),
                         ("precision", PRECISION),
                     ]
                 )
             ),
             "what scoring gave: the scores' scoring_id, that of the float32 ones beside them (reference_id), and how "
             "many responses were asked for, scored, scored in this run (of tokens_now tokens with their prompts), "
-            "truncated, cut themselves, or straddle the boundary; precision, where the type is not float32: how "
+            "truncated, cut themselves, straddle the boundary, or are memorised (50 tokens or more that the base model "
+            "writes word for word at least once in 1,000 tries); precision, where the type is not float32: how "
             "far the likelihoods of a sample of n_responses are from those in float32 (mean and largest absolute "
             "deviation, in nats), and in how many of its n_comparisons the more typical response changes (n_turned)",
         ),

@@ -2,9 +2,10 @@
 
     python -m tests.bench.regression [--comparisons N] [--prompts G] [--repeats 3]
 
-Made-up comparisons with controls. Printed are the time of the ladder, the rate and the placebos together, and the
-largest resident memory; then, for Bradley–Terry with the covariates of `bt_style` and errors clustered by prompt, lines
-`ratio <peer> bt_style <number>`: the peer's time over ours, medians of turns taken one after the other.
+Made-up comparisons with controls. Printed are the time of the ladder, the rate and the placebos together, that of the
+models of strength and ties (a tenth of the comparisons tied), and the largest resident memory; then, for Bradley–Terry
+with the covariates of `bt_style` and errors clustered by prompt, lines `ratio <peer> bt_style <number>`: the peer's
+time over ours, medians of turns taken one after the other.
 Peers: pyfixest where it is installed, and R (`glm.fit` and `sandwich`) where it is.
 """
 
@@ -17,6 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,8 @@ SPECIFICATIONS = (
     *("rate", "rate_prompts", "bt", "bt_prompts", "bt_length", "bt_style", "bt_quality", "bt_source"),
     *("quadratic", "binned", "paper", "placebo_labels", "placebo_prompts", "length_only"),
 )
+# Each with the number of sizes of strength; more than ten are put into bins.
+GRADED = (("ties", 3), ("ordered", 3), ("ordered", 1000))
 R = """
 arguments <- commandArgs(TRUE)
 library(sandwich)
@@ -70,6 +74,19 @@ def made_up(n: int, n_prompts: int, random: np.random.Generator) -> Cell:
     schema = tables.table("comparisons").schema
     comparisons = pa.table({f.name: columns.get(f.name, pa.nulls(n, f.type)) for f in schema})
     return Cell(comparisons, pa.nulls(m, pa.string()), a, b, np.ones(n), values, quality)
+
+
+def graded(cell: Cell, sizes: int, random: np.random.Generator) -> Cell:
+    """The same with ties, a tenth, and strengths of so many sizes."""
+    n = len(cell)
+    tied = random.random(n) < 0.1
+    preference = np.where(tied, "tie", cell.comparisons["preference"].to_numpy(zero_copy_only=False))
+    held = {"preference": preference, "strength": np.where(tied, 0.0, random.integers(1, sizes + 1, n))}
+    comparisons = cell.comparisons
+    for name, values in held.items():
+        at = comparisons.schema.get_field_index(name)
+        comparisons = comparisons.set_column(at, name, pa.array(values))
+    return replace(cell, comparisons=comparisons)
 
 
 def ours(y: np.ndarray, x: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
@@ -120,7 +137,22 @@ def main() -> None:
         print(f"{name:16} {time.perf_counter() - each:6.1f} s  {row['status']}", flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"regression {options.comparisons} comparisons {time.perf_counter() - began:.1f} s {peak} MiB", flush=True)
+    time_graded(cell)
     against(part, options.repeats)
+
+
+def time_graded(cell: Cell) -> None:
+    """Print the times of the models of strength and ties."""
+    total = 0.0
+    for name, sizes in GRADED:
+        part = Part(graded(cell, sizes, np.random.default_rng(1)), "mean_logprob", np.ones(len(cell), bool))
+        began = time.perf_counter()
+        row = Fitter(part, 0.02, np.random.default_rng(0)).rows(name)[0]
+        seconds = time.perf_counter() - began
+        total += seconds
+        print(f"{f'{name}, {sizes} sizes':20} {seconds:6.1f} s  {row['status']}", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"graded {len(cell)} comparisons {total:.1f} s {peak} MiB", flush=True)
 
 
 def against(part: Part, repeats: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.collapse.candidates import Candidates, candidates
-from analysis.collapse.forecasts import BETAS, GENERATIONS, HEADLINE_BETA, REGIMES, Bias, chosen, forecasts
+from analysis.collapse.forecasts import BETAS, GENERATIONS, HEADLINE_BETA, REGIMES, Bias, by_prompt, chosen, forecasts
 from tests.regression.made import MEASURE, RATINGS, cell_of, joined
 
 PROMPTS = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2])
@@ -93,6 +93,56 @@ def test_generations_are_a_geometric_series():
         assert whole["gamma"] == pytest.approx(power**t)
         grown = 0.8 / HEADLINE_BETA * sum(power**j for j in range(t))
         assert tilt["effective_number"] == pytest.approx(effective(grown * responses.values["mean_logprob"]))
+
+
+def test_the_pace_is_that_of_the_path():
+    """Half-life and the generation of the mode, by a loop over the rows of the path and over α's interval."""
+    rows = list(forecasts(bias(), made()))
+    for regime in REGIMES:
+        keys = {"candidates": "typicality", "beta": HEADLINE_BETA, "fresh_share": regime[0], "entropy_bonus": regime[1]}
+        path = [r for r in rows if keys.items() <= r.items()]
+        assert [r["generation"] for r in path] == list(range(1, GENERATIONS + 1))
+        half = next((r["generation"] for r in path if r["effective_number"] - 1 <= (3.5 - 1) / 2), None)
+        held = next((r["generation"] for r in path if r["mode_share"] >= 0.95), None)
+        assert {(r["half_life"], r["until_mode"]) for r in path} == {(half, held)}
+        # The more α, the sooner: its upper end is the first to come there.
+        assert path[0]["half_life_low"] == next(
+            (r["generation"] for r in path if r["effective_number_low"] - 1 <= (3.5 - 1) / 2), None
+        )
+    assert all("half_life" not in r for r in rows if r["beta"] != HEADLINE_BETA)
+
+
+def test_an_interval_that_reaches_zero_never_has_its_half_life():
+    row = once(list(forecasts(bias(alpha=0.1), made())), "typicality")
+    assert row["half_life_high"] is None and row["half_life_low"] is not None
+
+
+def test_each_prompt_by_itself():
+    """Prompt by prompt by brute force; their means are the rows of `forecasts`."""
+    responses = made()
+    rows = list(forecasts(bias(good=1.5), responses))
+    for same, columns in by_prompt(bias(good=1.5), responses):
+        whole = once(rows, same["candidates"])
+        assert (columns["prompts"].tolist(), columns["n_candidates"].tolist()) == ([0, 2], [3, 4])
+        for name in ("entropy", "effective_number", "mode_share"):
+            assert columns[name].mean() == pytest.approx(whole[name])
+        push = 1.5 * responses.ratings["good"] if same["candidates"] != "typicality" else 0.0
+        for prompt, left, low, high in zip(
+            columns["prompts"],
+            columns["effective_number"],
+            columns.get("effective_number_low", columns["effective_number"]),
+            columns.get("effective_number_high", columns["effective_number"]),
+            strict=True,
+        ):
+            mine = prompt == PROMPTS
+            sampled = []
+            for alpha in (0.8, *np.linspace(0.5, 1.1, 17)):
+                m = (push + (alpha if same["candidates"] != "quality" else 0) * responses.values["mean_logprob"])[mine]
+                w = np.exp((m - m.max()) / HEADLINE_BETA)
+                w /= w.sum()
+                sampled.append(np.exp(-np.sum(w[w > 0] * np.log(w[w > 0]))))
+            assert left == pytest.approx(sampled[0])
+            assert (low, high) == pytest.approx((min(sampled), max(sampled)))
 
 
 def test_what_resists_leaves_more():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from analysis.collapse.generations import EXAMPLE, Regime, generations, half_life, shares, until_mode
 
@@ -41,6 +42,13 @@ def test_a_push_each_generation_adds_up(push: np.ndarray, gamma: float, n: int):
     found = last(np.zeros(4), push, Regime(gamma), n)
     np.testing.assert_allclose(odds(found), odds(push) * (gamma**n - 1) / (gamma - 1), atol=1e-6)
     np.testing.assert_allclose(odds(last(np.zeros(4), push, Regime(1.0), n)), n * odds(push), atol=1e-8)
+
+
+@given(share=st.floats(0.05, 0.95), gamma=st.floats(1.05, 2), s=st.floats(-1, 1), n=st.integers(1, 8))
+def test_two_responses_that_a_generation_specialises_in(share: float, gamma: float, s: float, n: int):
+    """ℓ_t = γ^t ℓ_0 + s (γ^t − 1) / (γ − 1)."""
+    expected = gamma**n * np.log(share / (1 - share)) + s * (gamma**n - 1) / (gamma - 1)
+    assert shares(share, Regime(gamma), n, s)[-1] == pytest.approx(expit(expected), abs=1e-12)
 
 
 @given(log_ref=vectors, alpha=st.floats(-0.9, 2), n=st.integers(1, 5))

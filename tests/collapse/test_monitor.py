@@ -26,6 +26,14 @@ def test_each_sign_has_its_threshold():
         assert found.words == "narrowing"
 
 
+def test_what_a_sign_was_read_from():
+    told = {sign.name: sign.told for sign in verdict(CALM).signs}
+    assert told["entropy"] == "2.00 nats a token, 5 % below the baseline's 2.10 (sign: more than 30 % below)"
+    assert told["repetition"] == "2 % of 4-grams repeat, of the baseline's 1 % (sign: 10 points more)"
+    higher = {sign.name: sign.told for sign in verdict(Measured(2.2, 2.0)).signs}
+    assert "10 % above the baseline's 2.00" in higher["entropy"]
+
+
 def test_a_high_self_bleu_that_varies_is_no_sign():
     assert not signs(Measured(self_bleu=0.99, self_bleu_spread=0.05))["self_bleu"]
 

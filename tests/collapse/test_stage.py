@@ -43,3 +43,19 @@ def test_every_cell_and_measure_has_rows_and_none_is_silent(finished: Finished):
     assert len(forecasts[["dataset", "measure"]].drop_duplicates()) == 8
     numbers = forecasts[["gamma", "effective_number"]].notna().any(axis=1)
     np.testing.assert_array_equal(numbers, forecasts["status"] == "ok")
+
+
+def test_prompts_add_up_to_the_forecasts(finished: Finished):
+    prompts, forecasts, comparisons = (
+        finished.table(name) for name in ("prompt_forecasts", "forecasts", "comparisons")
+    )
+    keys = ["dataset", "base_model", "measure", "specification", "slice", "candidates"]
+    assert set(prompts["prompt_id"]) <= set(comparisons["prompt_id"])
+    assert not prompts.duplicated([*keys, "prompt_id"]).any()
+    plain = forecasts.query("beta == 0.1 and generation == 1 and fresh_share == 0 and entropy_bonus == 0")
+    whole = plain[plain["effective_number"].notna()].set_index(keys)
+    found = prompts.groupby(keys)
+    assert set(found.groups) == set(whole.index)
+    for name in ("entropy", "effective_number", "mode_share"):
+        np.testing.assert_allclose(found[name].mean().loc[whole.index], whole[name])
+    assert (found.size().loc[whole.index] == whole["n_prompts"]).all()

@@ -53,7 +53,7 @@ class Place:
         return {
             " ".join([step["event"], step.get("dataset", "")]): step["outcome"] + f": {step.get('why', '')}"
             for step in last
-            if step["event"] in ("fetch", "score", "fit")
+            if step["event"] in ("fetch", "score", "fit", "diversity")
         }
 
     def done(self) -> set[str]:
@@ -108,7 +108,7 @@ def test_of_a_dataset_that_grew_only_the_new_responses_are_scored(place: Place, 
     more = [{**row, "question": f"{row['question']} Again?"} for row in rows[:6] if row["first"].strip()]
     write_rows(place.folder / "pairs.jsonl", rows + more)
     assert place.run().state == "completed"
-    assert place.done() == {"fetch pairs", "score pairs", "fit pairs"}
+    assert place.done() == {"fetch pairs", "score pairs", "fit pairs", "diversity pairs"}
     assert place.did()["fetch pairs"].startswith("done: its data changed: ")
     assert place.did()["score pairs"] == "done: its comparisons changed"
     latest = place.table("runs").sort_values("started").iloc[-1]
@@ -128,11 +128,12 @@ def test_of_a_dataset_that_grew_only_the_new_responses_are_scored(place: Place, 
 def test_a_run_that_keeps_results_equals_one_that_does_not(place: Place):
     write_rows(place.folder / "graded.jsonl", graded_rows(24))
     place.run()
-    kept = {name: place.table(name) for name in ("comparisons", "differences", "exclusions", "forecasts")}
+    names = ("comparisons", "differences", "exclusions", "forecasts", "prompt_forecasts", "diversity")
+    kept = {name: place.table(name) for name in names}
     estimates = place.estimates()
-    assert place.done() == {"fetch graded", "fit graded", "score graded"}
+    assert place.done() == {"fetch graded", "fit graded", "score graded", "diversity graded"}
     place.run(force=True)
-    assert len(place.done()) == 6
+    assert len(place.done()) == 8
     for name, table in kept.items():
         pd.testing.assert_frame_equal(place.table(name), table, check_exact=True)
     pd.testing.assert_frame_equal(place.estimates(), estimates, check_exact=True)
@@ -144,10 +145,11 @@ def test_a_run_that_keeps_results_equals_one_that_does_not(place: Place):
         ('title = "Made-up data"', 'title = "Other words"', set()),
         ('title = "Made-up data"', 'title = "Made-up data"\nmargin = 0.03', {"fit"}),
         ('["mean_logprob"]', '["sum_logprob"]', {"fit"}),
-        ('["mean_logprob"]', '["mean_logprob", "mean_pmi"]', {"score", "fit"}),
-        ('template = "dialogue"', 'template = "plain"', {"score", "fit"}),
+        ('["mean_logprob"]', '["mean_logprob", "mean_pmi"]', {"score", "fit", "diversity"}),
+        ('template = "dialogue"', 'template = "plain"', {"score", "fit", "diversity"}),
+        ('title = "Made-up data"', 'title = "Made-up data"\nseed = 3', {"fit", "diversity"}),
     ],
-    ids=["title", "margin", "measure", "unconditional", "template"],
+    ids=["title", "margin", "measure", "unconditional", "template", "seed"],
 )
 def test_exactly_what_depends_on_a_change_is_done_again(place: Place, before: str, after: str, done: set[str]):
     place.edit(before, after)
@@ -163,7 +165,8 @@ def test_another_base_model_is_scored_and_fitted_again(place: Place, tmp_path: P
     place.edit(name, f'name = "{other}"')
     before = place.estimates()
     place.run()
-    assert place.done() == {f"{step} {dataset}" for step in ("score", "fit") for dataset in ("pairs", "graded")}
+    steps = ("score", "fit", "diversity")
+    assert place.done() == {f"{step} {dataset}" for step in steps for dataset in ("pairs", "graded")}
     assert place.did()["score pairs"].startswith("done: the base model's files changed: ")
     assert (place.estimates()["estimate"] != before["estimate"]).any()
 
@@ -172,7 +175,8 @@ def test_another_version_of_the_scorer_scores_everything_again(place: Place, mon
     for module in (fingerprints, request):
         monkeypatch.setattr(module, "SCORER_VERSION", 99)
     place.run()
-    assert set(place.did().values()) == {"kept: ", "done: the scorer's version changed"}
+    entropies = "done: the base models whose entropies are compared, or their scores, changed"
+    assert set(place.did().values()) == {"kept: ", "done: the scorer's version changed", entropies}
     assert set(place.table("scores")["scorer_version"]) == {2, 99}
 
 
@@ -205,7 +209,7 @@ def test_a_dataset_that_failed_is_done_when_it_is_mended_and_the_others_are_kept
     assert place.run().state == "partial"
     (place.folder / "graded.jsonl").write_text(whole)
     assert place.run().state == "completed"
-    assert place.done() == {"fetch graded", "score graded", "fit graded"}
+    assert place.done() == {"fetch graded", "score graded", "fit graded", "diversity graded"}
     pd.testing.assert_frame_equal(place.estimates(), before, check_exact=True)
 
 

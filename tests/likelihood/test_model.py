@@ -157,8 +157,16 @@ class TestLoad:
             auto_map={"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.LlamaForCausalLM"},
         )
         spec = spec_of(folder)
-        with pytest.raises(CellError):
-            load(locate(spec), spec)
+        located = locate(spec)
+        told = "it needs code of its own, which is never run; choose one whose architecture transformers has itself$"
+        with pytest.raises(CellError, match=f"^base model 'some-model' cannot be loaded on cpu: {told}"):
+            load(located, spec)
+        with pytest.raises(CellError, match=f"^the configuration of base model some-model cannot be read: {told}"):
+            window_of(located, None)
+        settings = {"tokenizer_class": "EvilTokenizer", "auto_map": {"AutoTokenizer": ["evil.EvilTokenizer", None]}}
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        with pytest.raises(CellError, match=f"^the tokenizer of base model some-model cannot be loaded: {told}"):
+            tokenizer_of(located)
         assert not trace.exists()
 
     def test_missing_weights_are_not_made_up(self, folder: Path) -> None:

@@ -16,6 +16,7 @@ from analysis.errors import CellError
 from analysis.likelihood import request, scorer
 from analysis.likelihood.backends import transformers as local
 from analysis.likelihood.precision import SAMPLE_PROMPTS, Precision
+from analysis.likelihood.scoring import NOT_FINITE
 from analysis.likelihood.stage import Scored, score
 from analysis.outputs import Outputs
 from analysis.preferences.stage import fetch
@@ -128,8 +129,24 @@ class TestNumbers:
         weights = load_file(folder / "model.safetensors")
         weights["lm_head.weight"].fill_(torch.nan)
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
-        found = scored(study_of(tmp_path, alike(4), folder, **SHORT), outputs)
-        assert found.precision == Precision("none of the sample could be scored in both")
+        # The cell has failed: there is nothing to compare with float32.
+        with pytest.raises(CellError, match=f"score none of the responses: 8 × response: {NOT_FINITE}"):
+            scored(study_of(tmp_path, alike(4), folder, **SHORT), outputs)
+
+    def test_no_finite_likelihood_in_float32(
+        self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = local.load
+
+        def load(located: Any, spec: Any) -> Any:
+            model = real(located, spec)
+            if spec.dtype == "float32":
+                model.lm_head.weight.fill_(torch.nan)
+            return model
+
+        monkeypatch.setattr(local, "load", load)
+        found = scored(study_of(tmp_path, alike(4), tiny_folder(), **SHORT), outputs)
+        assert (found.n_scored, found.precision) == (8, Precision("none of the sample could be scored in both"))
 
 
 @pytest.fixture

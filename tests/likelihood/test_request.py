@@ -104,7 +104,8 @@ def check(found: Sequence[Block], asked: Made, wanted: Rows) -> None:
     assert sum(map(len, prompts)) == len(set().union(*prompts))
     for block in found:
         needed = sorted({*column(block, "response_a"), *column(block, "response_b")})
-        assert block.responses == [{name: asked.responses[key][name] for name in COLUMNS} for key in needed]
+        given = [{name: row[name] for name in COLUMNS} for row in block.responses]
+        assert given == [{name: asked.responses[key][name] for name in COLUMNS} for key in needed]
 
 
 COUNTS = st.lists(st.integers(1, 7), min_size=1, max_size=12)

@@ -168,6 +168,19 @@ class TestNothingTwice:
         assert found.n_scored_now == 4
         assert found.n_tokens_now == sum(batch.n_tokens for batch in run) < whole.n_tokens_now / 2
 
+    def test_what_a_dataset_grew_by_is_run_without_the_rest(
+        self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs
+    ) -> None:
+        """Even where one batch would hold both, so that a little more costs a little."""
+        more, alone = pairs(4, seed=1), Outputs(tmp_path / "alone")
+        scored(study_of(tmp_path / "1", pairs(20), tiny_folder()), outputs)
+        found = scored(study_of(tmp_path / "2", [*pairs(20), *more], tiny_folder()), outputs)
+        wanted = scored(study_of(tmp_path / "3", more, tiny_folder()), alone)
+        assert (found.n_scored_now, found.n_tokens_now) == (wanted.n_scored_now, wanted.n_tokens_now)
+        made = scores(outputs)
+        made = made[made["response_id"].isin(scores(alone)["response_id"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(made, scores(alone), check_exact=True)
+
     def test_one_text_in_two_responses_is_scored_once(
         self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs, watch: Watch
     ) -> None:
@@ -232,8 +245,12 @@ class TestShards:
             tmp_path, pairs(20), tiny_folder(), measures=measures, base_model={"batch_tokens": 64}, **options
         )
 
-    def test_removing_any_shard(self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs) -> None:
+    @pytest.mark.parametrize("grown", [False, True])
+    def test_removing_any_shard(self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs, grown: bool) -> None:
         study = self.make(tiny_folder, tmp_path)
+        if grown:
+            less = {"measures": ["mean_logprob", "mean_pmi"], "base_model": {"batch_tokens": 64}}
+            scored(study_of(tmp_path / "less", pairs(20)[::3], tiny_folder(), **less), outputs)
         scored(study, outputs)
         before = shards(outputs)
         assert len(before) > 4

@@ -10,9 +10,10 @@ from scipy import stats
 
 from analysis import tables
 from analysis.regression.cell import Cell, Mask, quality
-from analysis.regression.fitting import Fitter, Row
+from analysis.regression.fitting import Fitter
 from analysis.regression.inference import Array, Codes
 from analysis.regression.part import Part
+from analysis.regression.rows import Row
 from analysis.regression.specifications import LENGTH, SPECIFICATIONS, STYLE
 
 MEASURE = "mean_logprob"
@@ -48,6 +49,7 @@ def joined(n: int = 400, n_prompts: int = 80, seed: int = 0, alpha: float = 0.8,
     logit += 0.4 * (columns["correct_a"] - columns["correct_b"])
     preference = np.where(random.random(n) < 1 / (1 + np.exp(-logit)), "a", "b").astype(object)
     preference[random.random(n) < ties] = "tie"
+    strength = np.where(preference == "tie", 0.0, np.random.default_rng([seed, 1]).integers(1, 4, n))
     return pd.DataFrame(
         {
             "comparison_id": [f"c{i:04}" for i in random.permutation(n)],
@@ -55,6 +57,7 @@ def joined(n: int = 400, n_prompts: int = 80, seed: int = 0, alpha: float = 0.8,
             "response_a": [f"r{i:05}" for i in random.permutation(n)],
             "response_b": [f"r{i + n:05}" if i % 2 else f"q{i:05}" for i in range(n)],
             "preference": preference,
+            "strength": strength,
             "annotator": [f"w{i}" for i in random.integers(0, 60, n)],
             "language": random.choice(["en", "de"], n),
             **columns,
@@ -87,7 +90,7 @@ def comparisons_of(frame: pd.DataFrame) -> pa.Table:
                 "order_known": False,
                 **{name: row[name] for name in ("prompt_id", "comparison_id", "response_a", "response_b")},
                 "preference": row["preference"],
-                **{name: row.get(name) for name in _STRINGS},
+                **{name: row.get(name) for name in ("strength", *_STRINGS)},
                 # A dataset's ratings may be missing in some rows.
                 "quality": [q for q in ratings if not np.isnan([q["a"], q["b"]]).any()],
             }

@@ -17,9 +17,10 @@ from analysis.outputs import Outputs
 from analysis.regression import ordered
 from analysis.regression.bootstrap import FEW_CLUSTERS
 from analysis.regression.cell import Cell, quality, ratings
-from analysis.regression.fitting import Fitter, Row
+from analysis.regression.fitting import Fitter
 from analysis.regression.inference import CLUSTERED, t_interval
 from analysis.regression.part import OUTCOME, TYPICALITY, Part
+from analysis.regression.rows import Row
 from analysis.regression.stage import estimate
 from analysis.study import Study, parse
 from tests.likelihood.cell import RUN, in_work, scored, study_of

@@ -20,11 +20,11 @@ from analysis.ids import content_id
 from analysis.likelihood.encoding import TOO_LONG
 from analysis.outputs import Outputs
 from analysis.regression.bootstrap import BOOTSTRAP
-from analysis.regression.fitting import Row
 from analysis.regression.inference import CLUSTERED, WILSON
 from analysis.regression.part import TYPICALITY
-from analysis.regression.specifications import DEFAULT, LENGTH, STYLE
-from analysis.regression.stage import TIE, estimate, failed_rows
+from analysis.regression.rows import Row
+from analysis.regression.specifications import DEFAULT, LENGTH, SPECIFICATIONS, STYLE
+from analysis.regression.stage import NO_STRENGTH, TIE, estimate, failed_rows
 from analysis.schemas import TABLES
 from analysis.study import Study
 from tests.likelihood.cell import RUN, excluded, in_work, scored, study_of
@@ -125,8 +125,13 @@ class TestInvariance:
         for one, two in zip(fitted(frame), fitted(turned), strict=True):
             assert one["status"] == two["status"] == "ok"
             centre = 1.0 if one["specification"].startswith(("rate", "binned")) else 0.0
-            assert two["estimate"] == pytest.approx(centre - one["estimate"], rel=1e-7, abs=1e-9)
+            # How strong judgements are, and how often a tie, is the same.
+            mirrored = one["estimate"] if one["term"].startswith(("threshold", "tie")) else centre - one["estimate"]
+            assert two["estimate"] == pytest.approx(mirrored, rel=1e-7, abs=1e-9)
             assert two["std_error"] == pytest.approx(one["std_error"], rel=1e-7)
+            if one["p_value"] is None:
+                assert two["p_value"] is None
+                continue
             # Rates are so discrete that some draws equal the sample's, or not, by a rounding error.
             close = 0.02 if one["covariance"] == BOOTSTRAP else 1e-12
             assert two["p_value"] == pytest.approx(one["p_value"], rel=1e-6, abs=close)
@@ -235,7 +240,8 @@ class TestNumbers:
         frame = joined()
         without = frame[frame["preference"] != "tie"]
         assert len(without) < len(frame)
-        assert fitted(frame) == fitted(without)
+        names = [name for name in FITTED if not SPECIFICATIONS[name].takes_ties]
+        assert fitted(frame, names) == fitted(without, names)
 
 
 class TestEverySpecificationHasARowOrAStatus:
@@ -511,12 +517,31 @@ class TestCell:
         data = rows()
         ties = sum(row["best"] == "tie" for row in data)
         _, outputs = cell(data)
-        assert excluded(outputs, "regression") == {("comparison", TIE): ties}
-        lost = in_work("exclusions", outputs)
-        lost = lost[lost["stage"] == "regression"]
-        assert lost["base_model"].to_list() == ["tiny"]
-        comparisons = in_work("comparisons", outputs).set_index("comparison_id")["preference"]
-        assert (comparisons[lost["examples"].iloc[0]] == "tie").all()
+        assert excluded(outputs, "regression") == {("comparison", f"{TIE}; only ordered and ties take it"): ties}
+        for asked, reason in ((["bt"], TIE), (["bt", "ties"], f"{TIE}; only ties takes it")):
+            _, outputs = cell(data, f"with-{asked[-1]}", specifications=asked)
+            assert excluded(outputs, "regression") == {("comparison", reason): ties}
+
+    def test_strengths_that_are_missing_are_counted(self, cell: Callable[..., Any]) -> None:
+        """Unless all are: then the estimate says so; and unless nothing needs them."""
+        data = [row | {"how": 0 if row["best"] == "tie" else 1 + i % 2} for i, row in enumerate(rows(120))]
+        for asked, reasons in ((["bt"], {TIE}), (["ordered"], {f"{TIE}; only ordered takes it", NO_STRENGTH})):
+            study, outputs = cell(data, asked[0], specifications=asked, dataset={"strength": "how"})
+            path, scoring = outputs.work(RUN) / "comparisons" / "pairs.parquet", scored(study, outputs).scoring_id
+            held = tables.scan("comparisons", [path]).to_pylist()
+            decided = [row for row in held if row["preference"] != "tie"]
+            for n, expected in ((7, reasons), (len(decided), reasons - {NO_STRENGTH})):
+                for row in decided[:n]:
+                    row["strength"] = None
+                tables.write(path, "comparisons", held)
+                estimate("pairs", "tiny", scoring, study, RUN, outputs, outputs.work(RUN))
+                found = excluded(outputs, "regression")
+                assert {reason for _, reason in found} == expected
+                assert found.get(("comparison", NO_STRENGTH), 7) == 7
+                (first, *_) = in_work("estimates", outputs).to_dict("records")
+                if asked == ["ordered"]:
+                    assert (first["status"] == "ok") == (n == 7)
+                    assert first["n_comparisons"] == (len(held) - 7 if n == 7 else len(decided))
 
     def test_every_comparison_is_accounted_for_once(self, cell: Callable[..., Any]) -> None:
         """Those used and those left out at each stage add up to those that came in."""

@@ -81,6 +81,18 @@ def test_two_equal_runs_differ_in_nothing(outputs: Outputs, capsys: pytest.Captu
     assert "Nothing changed: 2 estimates in both, all the same." in capsys.readouterr().out
 
 
+def test_bins_are_compared_by_their_place_whatever_their_edges(outputs: Outputs) -> None:
+    for run_id, shift in ((FIRST, 0.0), (SECOND, 0.01)):
+        terms = [f"|difference| {low + shift:.4g} to {low + 1 + shift:.4g}" for low in range(3)]
+        rows = [estimate(0.5 + shift + k / 10, specification="binned", term=term) for k, term in enumerate(terms)]
+        write_run(outputs, run_id, rows)
+    found = changes(outputs, FIRST, SECOND)
+    assert (found.new, found.gone) == ((), ())
+    assert sorted((m.key.term, round(m.difference, 9)) for m in found.estimates) == [
+        (f"bin {k} of |difference|", 0.01) for k in (1, 2, 3)
+    ]
+
+
 def test_new_removed_and_repulled_sources_are_told(outputs: Outputs) -> None:
     write_run(outputs, FIRST, [], settings={"datasets": [HH, SHP], "base_models": [SMALL]},
               datasets=[dataset("hh-rlhf"), dataset("shp")])  # fmt: skip

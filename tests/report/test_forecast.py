@@ -11,7 +11,7 @@ from analysis import tables
 from analysis.collapse.candidates import Candidates
 from analysis.collapse.forecasts import Bias, forecasts
 from analysis.report import figures
-from analysis.report.forecast import chapter, records, sentence
+from analysis.report.forecast import PACE, chapter, records, sentence
 from tests.report.figures.test_figures import drawn, words
 
 MEASURE = "mean_logprob"
@@ -69,6 +69,32 @@ def test_what_typicality_costs_beyond_quality():
     cost = left["quality"] - left["both"]
     assert f"typicality {'costs' if cost > 0 else 'gives back'} {abs(cost):.2f} effective responses" in told(frame)
     assert "beyond quality" not in told(table(rows(bias())))
+
+
+def test_the_pace_is_that_of_the_table():
+    frame = table(
+        rows(bias(good=1.0)), rows(bias(0.01, 0.001), cell=("slow", "base")), rows(bias(), 2, ("pairs", "base"))
+    )
+    found = chapter(frame, MEASURE)
+    assert found is not None and all(len(line) == len(PACE) for line in found.pace)
+    lines = {line[:3]: line[3:] for line in found.pace}
+    assert len(lines) == 4 + 3
+    again = frame.query("candidates == 'typicality' and generation == 10 and fresh_share == 0 and entropy_bonus == 0")
+    row = again[again["dataset"] == CELL[0]]
+    expected = []
+    for name in ("half_life", "until_mode"):
+        value, low, high = (row[f"{name}{end}"].item() for end in ("", "_low", "_high"))
+        expected.append(f"{value:.0f}" if low == high else f"{value:.0f} ({low:.0f} to {high:.0f})")
+    assert lines[(*CELL, "trained again and again")] == tuple(expected)
+    assert lines["slow", "base", "trained again and again"] == ("more than 10", "more than 10")
+    assert (*CELL, "rewarded for quality, too") in lines
+    assert "each has its row in the table prompt_forecasts" in told(frame)
+
+
+def test_labels_that_reward_the_untypical_are_told_so():
+    text = told(table(rows(bias(-0.8))))
+    assert "γ = 1 + α / (β · tokens) = 1 − 0.8000 / (0.1 · 50) = 0.840" in text
+    assert "rewarding the untypical alone leaves" in text
 
 
 def test_the_sentence_of_the_answer():

@@ -118,3 +118,20 @@ def test_an_answer_that_cannot_tell_says_what_could_be_told():
 def test_no_answer():
     found = answer("ours", "base", {"bt": NONE, "rate": NONE}, MARGIN, "nats per token")
     assert found.sentences == () and found.verdict.why == "the dataset has no quality ratings"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"bt": row(0.1, 0.5), "ordered": row(-0.6, -0.2)}, ["how strongly they are preferred"]),
+        ({"bt": row(-0.5, -0.1), "ties": row(0.2, 0.6), "ordered": row(-0.4, -0.2)}, ["ties"]),
+        ({"bt": row(0.1, 0.5), "ordered": row(-0.6, 0.1), "ties": row(0.1, 0.6)}, []),  # zero is possible, or the same
+        ({"bt": row(-0.1, 0.5), "ordered": row(-0.6, -0.2), "ties": NONE}, []),
+        ({"bt": NONE, "ordered": row(-0.6, -0.2)}, []),
+    ],
+)
+def test_strength_or_ties_that_tell_the_opposite(rows: dict[str, Any], said: list[str]) -> None:
+    found = [s for s in answer("ours", "base", rows, MARGIN, "nats per token").sentences if "turns the sign" in s]
+    assert len(found) == len(said)
+    for sentence, what in zip(found, said, strict=True):
+        assert sentence.startswith(f"Counting {what}, too, turns the sign: α is ")

@@ -19,7 +19,7 @@ from analysis.likelihood.model import (
     tokenizer_sha256,
     window_of,
 )
-from analysis.likelihood.request import Block, Job, Reader, provenance
+from analysis.likelihood.request import Block, Job, Reader, Reading, provenance
 from analysis.study import BaseModelSpec, Study
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def ready(spec: BaseModelSpec, study: Study, origin: Origin, weights: bool, work
     return InProcess(spec, study, locate(spec, origin) if weights else locate_tokenizer(spec, origin))
 
 
-def reader_of(spec: BaseModelSpec, study: Study, located: Located) -> tuple[Reader, dict[str, Any]]:
+def reader_of(spec: BaseModelSpec, study: Reading, located: Located) -> tuple[Reader, dict[str, Any]]:
     """What turns texts into what is to be scored, and the columns of `scores` that say under which model and how.
 
     Neither needs the base model's weights.

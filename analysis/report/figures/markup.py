@@ -17,6 +17,7 @@ ElementTree.register_namespace("xlink", _XLINK)
 _FAMILY = re.compile(r"font-family: ([^;]+); ")
 _REFERENCE = re.compile(r"(?<=#)[\w-]+(?=\)|$)")
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+_LEAST_REM, _MOST = 34, 1.3
 _GEOMETRY = ("d", "x", "y", "points", "transform", "width", "height")
 
 
@@ -41,11 +42,17 @@ def svg(figure: Figure, title: str) -> str:
     root = ElementTree.fromstring(buffer.getvalue())
     _own_style(root)
     _own_ids(root)
-    root.attrib |= {"role": "img", "aria-label": title}
+    root.attrib |= {"role": "img", "aria-label": title, "style": _widths(root.attrib["width"])}
     name = Element(f"{{{_SVG}}}title")
     name.text = title
     root.insert(0, name)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _widths(width: str) -> str:
+    """The least and the most that a page may make of a width in points: text stays legible, and never shouts."""
+    pixels = float(width.removesuffix("pt")) * 4 / 3
+    return f"min-width: min({pixels:.0f}px, {_LEAST_REM}rem); max-width: {pixels * _MOST:.0f}px"
 
 
 def _own_style(root: Element) -> None:

@@ -1,0 +1,1 @@
+"""How diverse sets of generations are: of one prompt, and over prompts."""

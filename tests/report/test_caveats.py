@@ -1,0 +1,22 @@
+"""Caveats stand only where the run calls for them."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from analysis.report.caveats import caveats
+from analysis.report.content import Cell, Content
+from analysis.study import parse
+
+FACTS = {"precision": None, "scored": 200, "responses": 200, "truncated": 0, "cut": 0, "straddling": 0, "memorised": 0}
+
+
+@pytest.mark.parametrize("memorised", [0, 3])
+def test_contamination_is_suspected_where_responses_are_memorised(tmp_path: Path, memorised: int) -> None:
+    study = parse({"name": "x", "base_models": [{"name": "org/base"}], "datasets": [{"name": "shp"}]}, tmp_path)
+    cell = Cell("shp", "org/base", "human", "ok", {}, FACTS | {"memorised": memorised})
+    run = {"from_cache": None, "datasets": [], "base_models": []}
+    found = [c for c in caveats(Content(study, run, [cell], [], [], [], [], pa.table({}))) if "contamination" in c]
+    assert len(found) == bool(memorised)
+    assert all("3 responses of 50 tokens or more (1.5 %)" in c for c in found)
