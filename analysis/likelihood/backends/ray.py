@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from analysis.errors import CellError
 from analysis.hub import Origin
 from analysis.likelihood import model
-from analysis.likelihood.backends import Result, Tokens, Workers, transformers
+from analysis.likelihood.backends import Result, Workers, transformers
 from analysis.likelihood.encoding import Encoded
 from analysis.likelihood.model import Located, locate, locate_tokenizer
 from analysis.likelihood.request import Block, Job
@@ -99,10 +99,6 @@ class OnCluster(transformers.InProcess):
         """Every likelihood a block asks for, in the order of ids."""
         self._prompts = {text_id: row["prompt_id"] for text_id, row in block.texts.items()}
         return super().jobs(block)
-
-    def n_tokens(self, jobs: Sequence[Job[Encoded]], block: Block) -> Tokens:
-        """As in this process."""
-        return super().n_tokens(jobs, block)
 
     def batches(self, jobs: Sequence[Job[Encoded]]) -> "list[Batch]":
         """Shards of whole prompts, so that each prompt is read once."""

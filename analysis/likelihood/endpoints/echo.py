@@ -8,6 +8,7 @@ own (as nothing, with the whole character at the last one; as U+FFFD; as `bytes:
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from analysis.likelihood.encoding import NO_TOKENS
 
@@ -55,6 +56,10 @@ class _Piece:
     loose: bool = False
 
 
+class _Uncertain(Exception):
+    """There is more than one way to spell a text."""
+
+
 def locate(sent: Sent, tokens: Sequence[str], ends: bool) -> Span | str:
     """Find the response's tokens, by the rule of the local encoder: all that end after its beginning.
 
@@ -73,11 +78,13 @@ def locate(sent: Sent, tokens: Sequence[str], ends: bool) -> Span | str:
         The response's tokens, or the reason why they cannot be told.
     """
     data, boundary = sent.text.encode(), len(sent.prefix.encode())
-    for n_heads in range(min(MOST_HEADS, len(tokens)) + 1):
-        pieces = _spell(data, tokens[n_heads:])
-        if pieces is not None:
-            break
-    else:
+    n_heads = 0
+    try:
+        while (pieces := _spell(data, tokens[n_heads:])) is None:
+            if n_heads == MOST_HEADS or not tokens[n_heads:] or _unknown(tokens[n_heads]):
+                return MISSPELLED
+            n_heads += 1
+    except _Uncertain:
         return MISSPELLED
     first = next((i for i, piece in enumerate(pieces) if piece.end > boundary), None)
     if first is None:
@@ -107,7 +114,7 @@ def _characters(data: bytes, boundary: int, ends: Sequence[int]) -> tuple[int, .
 
 
 def _spell(data: bytes, tokens: Sequence[str]) -> list[_Piece] | None:
-    """What each token covers of the bytes; None where they do not spell them."""
+    """What each token covers of the bytes; None where they do not spell them; raises `_Uncertain` from `_loose`."""
     pieces: list[_Piece] = []
     at = k = 0
     while k < len(tokens):
@@ -118,7 +125,7 @@ def _spell(data: bytes, tokens: Sequence[str]) -> list[_Piece] | None:
             k += 1
             continue
         run = k
-        while run < len(tokens) and _unknown(tokens[run]) and not _known(data, tokens[run], at):
+        while run < len(tokens) and _unknown(tokens[run]):
             run += 1
         found = _loose(data, tokens[k:run], tokens[run] if run < len(tokens) else None, at) if run > k else None
         if found is None:
@@ -130,7 +137,9 @@ def _spell(data: bytes, tokens: Sequence[str]) -> list[_Piece] | None:
 
 
 def _known(data: bytes, token: str, at: int) -> int:
-    """How many bytes a token covers where they are what it says; 0 where they are not."""
+    """How many bytes a token covers where they are what it says; 0 where they are not, or it does not say."""
+    if _unknown(token):
+        return 0
     shown = [token, token.replace("▁", " ")]
     if at == 0:
         # Some tokenizers put a space before a text.
@@ -142,37 +151,44 @@ def _known(data: bytes, token: str, at: int) -> int:
 
 
 def _unknown(token: str) -> bool:
-    """Whether a token does not say what it covers, because it ends within a character."""
+    """Whether a token does not say what it covers, because it ends within a character (or is U+FFFD itself)."""
     return not token or REPLACEMENT in token
 
 
 def _loose(data: bytes, run: Sequence[str], following: str | None, at: int) -> tuple[int, int] | None:
     """How many tokens a run of unknown ones takes in, and where what they cover ends; None where that is nowhere.
 
-    Empty tokens belong to the character that the token after them holds.
+    Empty tokens belong to the character that the token after them holds; the others end where that token begins.
+
+    Raises
+    ------
+    _Uncertain
+        If that may be at several places.
     """
     if not any(run):
         known = _known(data, following, at) if following is not None else 0
         return (len(run) + 1, at + known) if known else None
+    if not all(run):
+        raise _Uncertain
     matches = re.compile(_form(run)).fullmatch
-    for end in range(at + 1, min(len(data), at + 4 * sum(max(len(t), 1) for t in run)) + 1):
-        ends_here = end == len(data) if following is None else _known(data, following, end) > 0
-        if ends_here and matches(data, at, end):
-            return len(run), end
-    return None
+    furthest = min(len(data), at + 4 * sum(map(len, run)))
+    found = [
+        end
+        for end in range(at + 1, furthest + 1)
+        if (end == len(data) if following is None else _known(data, following, end)) and matches(data, at, end)
+    ]
+    if len(found) > 1:
+        raise _Uncertain
+    return (len(run), found[0]) if found else None
 
 
 def _form(run: Sequence[str]) -> bytes:
-    """A pattern of the bytes that a run of unknown tokens may stand for."""
+    """A pattern of the bytes that a run of unknown tokens may stand for: U+FFFD for one to three of a character."""
     parts: list[bytes] = []
-    least = most = 0
-    for part in [part for token in run for part in (token or [""])]:
-        if part in ("", REPLACEMENT):
-            # U+FFFD stands for one to three bytes of a character, nothing for up to three of one that is shown later.
-            least, most = least + (part == REPLACEMENT), most + 3
-            continue
-        if most:
-            parts.append(b"[\x80-\xff]{%d,%d}" % (least, most))
-            least = most = 0
-        parts.append(re.escape(part.encode("utf-8", "surrogatepass")))
-    return b"".join([*parts, b"[\x80-\xff]{%d,%d}" % (least, most)])
+    for sign, same in groupby("".join(run)):
+        n = len(list(same))
+        if sign == REPLACEMENT:
+            parts.append(b"[\x80-\xff]{%d,%d}" % (n, 3 * n))
+        else:
+            parts.append(re.escape(sign.encode("utf-8", "surrogatepass")) * n)
+    return b"".join(parts)

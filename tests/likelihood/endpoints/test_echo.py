@@ -54,6 +54,8 @@ def test_a_character_of_several_tokens(tokens: tuple[str, ...]) -> None:
 
 def test_a_boundary_within_tokens_that_are_not_told_apart() -> None:
     assert found("🌊", "🌞.", "<s>", *(REPLACEMENT,) * 7, ".") == LOOSE_BOUNDARY
+    # Two ways to divide what is the same.
+    assert found("🌊🌊", "🌊🌊.", "<s>", *(REPLACEMENT,) * 4, "🌊", *(REPLACEMENT,) * 4, ".") == MISSPELLED
     # Each by itself can be.
     assert found("🌊", "🌞.", "<s>", "", "", "🌊", "", "🌞", ".") == Span(4, 3, 5, False, "other", (1, 1, 2))
 
@@ -82,15 +84,15 @@ def test_tokens_that_spell_another_text(tokens: tuple[str, ...]) -> None:
 TEXTS = st.text(alphabet="ab é🌊🌞" + REPLACEMENT, max_size=8)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=300)
 @given(prefix=TEXTS, response=TEXTS.filter(bool), cuts=st.sets(st.integers(1, 60)), head=st.booleans(), style=st.data())
 def test_any_cut_of_any_text(prefix: str, response: str, cuts: set[int], head: bool, style: st.DataObject) -> None:
     """Tokens are cut anywhere in the bytes; what is found is exactly the response's, or is said not to be known."""
     data, boundary = (prefix + response).encode(), len(prefix.encode())
     at = [0, *sorted(c for c in cuts if c < len(data)), len(data)]
     pieces = [data[a:b] for a, b in pairwise(at)]
-    shown = style.draw(st.sampled_from([_bytes, _replaced]))
-    made = found(prefix, response, *["<s>"] * head, *map(shown, pieces))
+    shown = style.draw(st.sampled_from([_bytes, _replaced, _completed]))
+    made = found(prefix, response, *["<s>"] * head, *shown(pieces))
     first = head + next(i for i, end in enumerate(at[1:]) if end > boundary)
     if isinstance(made, Span):
         assert (made.start, made.n_tokens) == (first, len(pieces) + head - first)
@@ -99,15 +101,40 @@ def test_any_cut_of_any_text(prefix: str, response: str, cuts: set[int], head: b
     elif made == NO_CONTEXT:
         assert first == 0
     else:
-        assert shown is _replaced and made in (LOOSE_BOUNDARY, MISSPELLED)
+        assert made in (LOOSE_BOUNDARY, MISSPELLED)
+        assert shown is not _bytes or REPLACEMENT in prefix + response
 
 
-def _bytes(piece: bytes) -> str:
-    try:
-        return piece.decode()
-    except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
+def _bytes(pieces: list[bytes]) -> list[str]:
+    shown = []
+    for piece in pieces:
+        try:
+            shown.append(piece.decode())
+        except UnicodeDecodeError:
+            shown.append("bytes:" + "".join(f"\\x{byte:02x}" for byte in piece))
+    return shown
 
 
-def _replaced(piece: bytes) -> str:
-    return piece.decode(errors="replace")
+def _replaced(pieces: list[bytes]) -> list[str]:
+    return [piece.decode(errors="replace") for piece in pieces]
+
+
+def _completed(pieces: list[bytes]) -> list[str]:
+    """A character with the token that completes it."""
+    shown, pending = [], b""
+    for piece in pieces:
+        pending += piece
+        try:
+            shown.append(pending.decode())
+            pending = b""
+        except UnicodeDecodeError:
+            shown.append("")
+    return shown
+
+
+def test_a_replacement_character_of_the_text_itself() -> None:
+    assert found("\ufffd", "you", "<s>", "\ufffd", "you") == Span(2, 1, 3, False, "other", (3,))
+    assert found("Hi ", "\ufffd.", "Hi", " ", "\ufffd", ".") == Span(2, 2, 4, False, "none", (1, 2))
+    # Whether a part of it or all is meant is not told where several stand in a row.
+    assert found("\ufffd", "\ufffd.", "<s>", "\ufffd", "\ufffd", ".") == LOOSE_BOUNDARY
+    assert found("\ufffd", "🌊.", "<s>", "\ufffd", "", "", "🌊", ".") == MISSPELLED
