@@ -13,7 +13,7 @@ from analysis.collapse.diversity.encoders import TFIDF
 from analysis.collapse.diversity.estimates import Row, rows
 from analysis.collapse.diversity.generations import Generations, read
 from analysis.collapse.diversity.metrics import ENTROPY, METRICS, Measurer
-from analysis.collapse.diversity.sets import SCOPES, TOGETHER
+from analysis.collapse.diversity.sets import MOST_GENERATIONS, SCOPES, TOGETHER
 from analysis.errors import StudyError
 from analysis.ids import content_id, file_sha256
 from analysis.outputs import Outputs
@@ -56,7 +56,7 @@ def measure_file(
         tick.finish()
     keys = {"file": path.name, "file_sha256": file_sha256(path)}
     made = [{**keys, **row} for row in made]
-    table = _write(made, path, found, measurer.encoded.name, outputs)
+    table = _write(made, path, found, encoder, outputs)
     if as_json:
         click.echo(json.dumps(made, indent=2, ensure_ascii=False))
     else:
@@ -66,8 +66,9 @@ def measure_file(
 def _write(made: Sequence[Row], path: Path, found: Generations, encoder: str, outputs: Outputs) -> Path:
     """Write the rows to a file of their own, which the same question about the same file replaces."""
     question = content_id(str(path.resolve()), encoder, json.dumps(dict(found.columns), sort_keys=True))
-    # A study's name holds no dot, so that its file is never this one.
-    target = outputs.root / "diversity" / f"{path.stem}.{question[:12]}.parquet"
+    # A study's name holds no dot, so that its file is never this one; what begins with one, or with _, is not read.
+    name = path.stem.lstrip("._") or "file"
+    target = outputs.root / "diversity" / f"{name}.{question[:12]}.parquet"
     write(outputs, {target: ("diversity", made)}, "typicality diversity")
     return target
 
@@ -79,7 +80,7 @@ def _show(made: Sequence[Row], path: Path, found: Generations, table: Path) -> N
         mine = [row for row in made if row["scope"] == scope]
         alone = [row for row in mine if row["other_group"] is None]
         emit(console, f"[bold]{_SCOPES[scope]}[/]", *_parts(alone, [r for r in mine if r["other_group"] is not None]))
-    emit(console, *_notes(made), f"Table: {table.absolute()}")
+    emit(console, *_notes(made, found), f"Table: {table.absolute()}")
 
 
 def _about(found: Generations) -> Iterator[tuple[str, str]]:
@@ -130,7 +131,7 @@ def _cell(row: Row) -> str:
     return f"{told} ({interval(row['conf_low'], row['conf_high'], 3)})" if is_number(row["conf_low"]) else told
 
 
-def _notes(made: Sequence[Row]) -> Iterator[str]:
+def _notes(made: Sequence[Row], found: Generations) -> Iterator[str]:
     yield "↑: higher is more diverse; ↓: lower is. In brackets 95 % intervals (bootstrap-t over prompts)."
     encoder = next((row["encoder"] for row in made if row["encoder"]), TFIDF)
     yield f"Embeddings: {encoder}. Nearly every metric depends on length: compare it with the row Length."
@@ -138,6 +139,8 @@ def _notes(made: Sequence[Row]) -> Iterator[str]:
         yield "Differences are on the prompts of both groups, as many generations of one as of the other."
     reasons = {row["status"] for row in made if is_number(row["estimate"]) and row["status"] != "ok"}
     yield from map(_sentence, sorted(reasons))
+    if max(len(texts) for group in found.groups for texts in group.texts.values()) > MOST_GENERATIONS:
+        yield f"Of prompts with more than {MOST_GENERATIONS:,} generations the first {MOST_GENERATIONS:,} are measured."
     if all(row["estimate"] is None for row in made if row["metric"] == ENTROPY):
         yield "Entropy: none, because the file has no column of it (mean next-token entropy in nats: --entropy COLUMN)."
 

@@ -161,6 +161,7 @@ def _as_json(found: Sequence[Watched], against: Baseline | None, told: Row) -> d
                 "n_shared_prompts": one.n_shared,
                 "n_empty": one.n_empty,
                 "n_failed": one.n_failed,
+                "n_truncated": one.n_truncated,
                 "unscored": one.unscored,
                 "requests": list(one.rows),
             }
@@ -205,6 +206,8 @@ def _counts(one: Watched) -> Iterator[str]:
         yield f"Entropy and repetition are compared on the {count(one.n_shared, 'prompt')} that both have."
     if one.n_empty or one.n_failed:
         yield f"Left out: {one.n_empty:,} without text, {one.n_failed:,} marked as failed."
+    if one.n_truncated:
+        yield f"Of {count(one.n_truncated, 'request')} the prompt was cut, from its left, to fit the context window."
     for reason, n in one.unscored.items():
         yield f"{n:,} without an entropy: {reason}."
 

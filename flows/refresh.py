@@ -20,7 +20,7 @@ from analysis.earlier import DIVERSITY, FETCH, FIT, REPORT, SCORE, Earlier, resp
 from analysis.errors import TypicalityError, one_line
 from analysis.fingerprints import Parts
 from analysis.hub import Origin
-from analysis.ids import cell_name, file_sha256
+from analysis.ids import file_sha256
 from analysis.likelihood import backends
 from analysis.likelihood.backends import Workers
 from analysis.likelihood.request import blocks
@@ -31,7 +31,8 @@ from analysis.planning import NO_OFFER, to_score
 from analysis.preferences import sources
 from analysis.preferences.stage import Fetched, fetch
 from analysis.regression.multiplicity import adjust
-from analysis.regression.stage import estimate, failed_rows
+from analysis.regression.stage import estimate, fail
+from analysis.regression.synthesis import synthesise
 from analysis.report.stage import Report, published, report
 from analysis.report.words import count, size
 from analysis.runs import Run, Stage
@@ -40,8 +41,7 @@ from flows import cluster, log, progress
 from flows.planning import endpoint_estimate
 from flows.progress import Ticker
 
-RESOLVE = "resolve"
-PUBLISH = "publish"
+RESOLVE, SYNTHESISE, PUBLISH = "resolve", "synthesise", "publish"
 UNCHANGED = "unchanged"
 
 
@@ -275,10 +275,9 @@ class Refresh:
         return guarded
 
     def _gap(self, dataset: str, base_model: str) -> None:
-        """Leave rows in `estimates` and `forecasts` that say why the cell has no numbers."""
+        """Leave rows in the tables of the cell's numbers that say why it has none."""
         reason = self._why_failed(dataset, base_model)
-        rows = failed_rows(self.study, self.run.run_id, dataset, base_model, reason)
-        tables.write(self.work / "estimates" / f"{cell_name(dataset, base_model)}.parquet", "estimates", rows)
+        fail(self.study, self.run.run_id, dataset, base_model, reason, self.work)
         collapse.failed(self.study, dataset, base_model, reason, self.work)
 
     def _why_failed(self, dataset: str, base_model: str = "") -> str:
@@ -286,11 +285,28 @@ class Refresh:
         of = {"", base_model}
         return next(s.status for s in self.run.failures if s.dataset in ("", dataset) and s.base_model in of)
 
+    def _synthesise(self) -> None:
+        """Put the cells together; what cannot be had of that leaves them as they are."""
+        raters = {d.key: d.rater for d in self.study.datasets}
+        raters |= {key: fetched.rater for key, fetched in self.run.fetched.items()}
+
+        def do(tick: Ticker) -> int:
+            return synthesise(self.study, raters, self.work)
+
+        found = self._step(
+            Step(SYNTHESISE),
+            do,
+            lambda n: f"{count(n, 'synthesis', 'syntheses')} of {count(len(self.run.estimated), 'cell')}",
+        )
+        # A later run that finds nothing changed would leave out again what failed now.
+        if found is not None:
+            self._decided(Step(REPORT), fingerprints.reporting(self.study))
+
     def publish(self) -> Outcome:
         """Make the run's tables those of the study, and its report."""
         adjust(self.work)
+        self._synthesise()
         tables.write_text(self.outputs.root / "README.md", data_card())
-        self._decided(Step(REPORT), fingerprints.reporting(self.study))
         runs.publish(self.run, self.outputs)
         write_manifest(self.outputs)
         made = self.perform(Step(REPORT), self._guarded(lambda tick: report(self.outputs, self.run.run_id)))
@@ -305,7 +321,7 @@ class Refresh:
 
 
 def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = False) -> Outcome:
-    """Run a study: resolve, fetch, score, fit, publish, report; or nothing of it, where nothing has changed.
+    """Run a study: resolve, fetch, score, fit, measure, publish, report; or nothing of it, where nothing has changed.
 
     Parameters
     ----------

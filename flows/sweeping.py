@@ -12,10 +12,23 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis import tables
-from analysis.collapse.diversity.metrics import METRICS
 from analysis.collapse.drawing import Plan
 from analysis.collapse.requests import prompts
-from analysis.collapse.sweep import AT_1, BEYOND, DRAWN, EMPTY, ENDED, ENTROPY, LENGTH, LOGPROB, OWN, Sweep, rows, sweep
+from analysis.collapse.sweep import (
+    AT_1,
+    BEYOND,
+    DRAWN,
+    EMPTY,
+    ENDED,
+    ENTROPY,
+    LENGTH,
+    LOGPROB,
+    OWN,
+    Sweep,
+    definition,
+    rows,
+    sweep,
+)
 from analysis.errors import StudyError
 from analysis.likelihood.texts import BaseModel
 from analysis.outputs import Outputs
@@ -134,10 +147,8 @@ def _shown(found: Sweep, made: Sequence[Row], told: Row) -> Iterator[RenderableT
     yield ""
     yield "[bold]The draws[/] (means over prompts)"
     yield _draws(plan, at)
-    yield (
-        "H at T=1: entropy at T = 1 along the draws; log p: of the draws at T = 1, nats a token; repeats: "
-        f"{METRICS['repetition'].definition.partition(',')[0]}; S-BLEU: {METRICS['self_bleu'].title}."
-    )
+    for name in (AT_1, LOGPROB, "repetition", "self_bleu"):
+        yield f"{_DRAWS[name].removesuffix(', %')}: {definition(name)}."
     for reason, n in found.left_out.items():
         yield f"Left out: {n:,}, because {escape(reason)}."
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import damage, runs, tables
+from analysis.collapse.diversity.sides import diversity
 from analysis.collapse.stage import forecast
 from analysis.damage import Unreadable
 from analysis.errors import TypicalityError
@@ -336,6 +337,7 @@ def run(study: Study, outputs: Outputs, tell: Callable[[str], None] = never) -> 
                 made.scored[dataset.key, model.key] = scored
                 estimate(dataset.key, model.key, scored.scoring_id, study, made.run_id, outputs, work)
                 forecast(dataset.key, model.key, scored.scoring_id, study, outputs, work)
+                diversity(dataset.key, {model.key: scored.scoring_id}, study, outputs, work)
                 made.estimated.add((dataset.key, model.key))
             except TypicalityError as error:
                 failures.append(str(error))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from analysis.collapse.sampling import Drawn, draw
-from analysis.errors import StudyError
+from analysis.errors import CellError, StudyError, one_line
 from analysis.ids import content_id
 from analysis.likelihood.texts import BaseModel
 from analysis.preferences.records import Prompt
@@ -83,7 +83,19 @@ def ready(
 def draws_of(one: Asked, context: Sequence[int], temperature: float, base_model: BaseModel, plan: Plan) -> list[Drawn]:
     """A prompt's draws at a temperature, by a generator of their own, which the seed decides: nothing depends on which
     other prompts and temperatures there are.
+
+    Raises
+    ------
+    CellError
+        If memory does not suffice, or the model gives no numbers.
     """
     seed = int(content_id("draw", str(plan.seed), one.key, repr(float(temperature))), 16) % 2**63
     random = torch.Generator(base_model.model.device).manual_seed(seed)
-    return draw(base_model.model, base_model.tokenizer, context, plan.samples, temperature, plan.n_tokens, random)
+    model, tokenizer = base_model.model, base_model.tokenizer
+    try:
+        return draw(model, tokenizer, context, plan.samples, temperature, plan.n_tokens, random)
+    except (RuntimeError, MemoryError) as error:
+        raise CellError(
+            f"base model {base_model.spec.key!r} cannot be drawn from: {one_line(error)}; fewer samples at a time, or "
+            "shorter ones, need less memory"
+        ) from error

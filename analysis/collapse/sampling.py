@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from analysis.collapse.temperature import entropy
+from analysis.errors import CellError
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def draw(
     ------
     ValueError
         If the temperature is not above zero.
+    CellError
+        If the model gives logits that are no numbers.
     """
     read = torch.tensor([list(context)] * n, device=model.device)
     drawn = np.full((n, n_tokens), -1)
@@ -83,6 +86,8 @@ def draw(
         for step in range(n_tokens):
             made = model(read, past_key_values=cache, use_cache=True)
             cache, logits = made.past_key_values, made.logits[:, -1].double()
+            if logits.isnan().any():
+                raise CellError("the base model gives logits that are no numbers; choose another dtype")
             token = torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=random)
             at = open_.cpu().numpy()
             told[:2, at, step] = entropy(logits[open_], [temperature, 1.0]).T

@@ -19,6 +19,7 @@ from analysis.likelihood.texts import BaseModel
 RESPONSES, OWN = "responses", "own draws at T = 1"
 ENTROPY, DRAWN, BEYOND, AT_1 = "entropy", "entropy_drawn", "entropy_beyond", "entropy_drawn_at_1"
 LOGPROB, LENGTH, ENDED, EMPTY = "mean_logprob", "n_tokens", "ended", "empty"
+CUT = "the prompt and the response together are longer than the context window"
 QUANTITIES = {
     ENTROPY: ("nats per token", "mean next-token entropy along fixed contexts, exact from the logits"),
     DRAWN: ("nats per token", "the same along the model's own draws at this temperature"),
@@ -111,10 +112,11 @@ def sweep(
 def _encoded(one: Asked, base_model: BaseModel, left_out: dict[str, int]) -> list[Encoded]:
     """The given responses as tokens."""
     prefix = base_model.prefix(one.prompt)
-    found = []
+    found: list[Encoded] = []
     for made in base_model.reader.encoder.encode([prefix] * len(one.responses), list(one.responses)):
-        if isinstance(made, str):
-            left_out[made] = left_out.get(made, 0) + 1
+        if isinstance(made, str) or made.n_prompt_tokens_cut:
+            reason = made if isinstance(made, str) else CUT
+            left_out[reason] = left_out.get(reason, 0) + 1
         else:
             found.append(made)
     return found

@@ -43,6 +43,8 @@ class Scored:
         (n,) share of its 4-grams that stood in it before; NaN where it has none.
     tokens
         (n,) tokens of each; 0 where it has no entropy.
+    truncated
+        (n,) whether anything was cut to fit the context window.
     reasons
         (n,) why there is no entropy; `ok` where there is one.
     """
@@ -52,6 +54,7 @@ class Scored:
     entropies: Array
     repetitions: Array
     tokens: Sequence[int]
+    truncated: Sequence[bool]
     reasons: Sequence[str]
     measurer: Measurer
 
@@ -77,8 +80,9 @@ class Watched:
         Of those compared, how many only with the mean of other prompts.
     n_shared
         Prompts that the baseline has, too; where there is one, entropy and repetition are compared on these alone.
-    n_empty, n_failed, unscored
-        Generations without text, those marked as failed, and those without an entropy, by reason.
+    n_empty, n_failed, n_truncated, unscored
+        Generations without text, those marked as failed, those of which a part was cut to fit the context window, and
+        those without an entropy, by reason.
     rows
         Rows of `monitor`, without the keys of the file.
     """
@@ -93,6 +97,7 @@ class Watched:
     n_shared: int
     n_empty: int
     n_failed: int
+    n_truncated: int
     unscored: dict[str, int] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
 
@@ -123,14 +128,15 @@ def score(
 ) -> Scored:
     """Measure generations: their entropies under a base model, by the scorer of studies, and their repetition."""
     found = base_model.score([(r.prompt, r.text) for r in requests], tick)
-    entropies = np.array([np.nan if isinstance(one, str) else one.mean_entropy for one in found], float)
+    entropies = np.array([np.nan if isinstance(one, str) else one.likelihood.mean_entropy for one in found], float)
     measurer = Measurer.of([r.text for r in requests])
     return Scored(
         requests,
         [prompt_id(r.prompt) for r in requests],
         entropies,
         repetition(grams(measurer.corpus.texts, REPETITION_N)[REPETITION_N - 1]),
-        [0 if isinstance(one, str) else len(one.token_logprobs) for one in found],
+        [0 if isinstance(one, str) else len(one.likelihood.token_logprobs) for one in found],
+        [not isinstance(one, str) and one.truncated for one in found],
         [one if isinstance(one, str) else "ok" for one in found],
         measurer,
     )
@@ -189,6 +195,7 @@ def watch(group: Group, scored: Scored, against: Baseline | None) -> Watched:
         n_shared=n_shared,
         n_empty=group.n_empty,
         n_failed=group.n_failed,
+        n_truncated=sum(scored.truncated[k] for k in which),
         unscored=dict(Counter(scored.reasons[k] for k in which if scored.reasons[k] != "ok")),
         rows=rows,
     )
@@ -205,6 +212,7 @@ def _row(
         "prompt_id": scored.prompts[k],
         "status": scored.reasons[k],
         "n_tokens": scored.tokens[k] if ok else None,
+        "truncated": scored.truncated[k] if ok else None,
         "entropy": float(scored.entropies[k]) if ok else None,
         "baseline_entropy": expected[0],
         "baseline_of": expected[1],

@@ -17,7 +17,9 @@ from analysis.likelihood.linear import prepack, unpack
 from analysis.likelihood.packed import Head, score_pack
 from analysis.likelihood.packing import Group, Pack, packs
 
-CPU_TOKENS, GPU_TOKENS = 2048, 16_384
+CPU_TOKENS, GPU_TOKENS = (512, 2048), 16_384
+# What a batch may cost on a CPU, in floating-point operations: half a minute where two cores run two at a time.
+BATCH_FLOP = 2e12
 CPU_ATTENTION, GPU_ATTENTION = (attention.NAME,), (flex.NAME, attention.NAME)
 WORKERS = 2
 _CANNOT_RUN = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
@@ -45,14 +47,14 @@ class Scorer:
         A causal language model of `transformers` in evaluation mode. It is changed: its attention, and on a CPU the
         layout of its weights.
     budget
-        Tokens a batch may hold; by default what suits the device.
+        Tokens a batch may hold; by default what suits the device and the model's size.
     """
 
     def __init__(self, model: Any, budget: int | None = None) -> None:
         self.model, self.device = model, model.device.type
         if self.device == "cpu":
             memory.bound()
-        self.budget = budget or (CPU_TOKENS if self.device == "cpu" else GPU_TOKENS)
+        self.budget = budget or batch_tokens(sum(p.numel() for p in model.parameters()), self.device)
         trial = _trial(model)
         expected = [score_batch(model, self.device, [text])[0] for text in trial]
         self.why_padded = self._try_packed(trial, expected)
@@ -208,6 +210,14 @@ def _same(found: float, expected: float, slack: float) -> bool:
     if math.isfinite(expected):
         return abs(found - expected) <= slack
     return found == expected or (math.isnan(found) and math.isnan(expected))
+
+
+def batch_tokens(n_parameters: int, device: str) -> int:
+    """Tokens a batch holds; fewer of a large model on a CPU, because what is lost when a run is killed is a batch."""
+    if device != "cpu":
+        return GPU_TOKENS
+    least, most = CPU_TOKENS
+    return int(min(max(BATCH_FLOP / (2 * n_parameters), least), most))
 
 
 def _trial(model: Any) -> list[Encoded]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from analysis.likelihood.scorer import Batch
 
 # Where a shard takes longer, it is committed in pieces of whole batches, which changes no arithmetic.
-LONGEST_SHARD_S = 30.0
+LONGEST_SHARD_S = 20.0
 # Memorised, by (n, p)-discoverable extraction (Hayes et al. 2024, arXiv 2410.19482): a text of so many tokens that the
 # base model writes word for word at least once in so many tries.
 MEMORISED_TOKENS, MEMORISED_TRIES = 50, 1_000

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from analysis.errors import CellError, StudyError, one_line
 from analysis.likelihood.backends.transformers import reader_of
-from analysis.likelihood.encoding import LongResponses
+from analysis.likelihood.encoding import Encoded, LongResponses
 from analysis.likelihood.model import Located, load, locate, window_of
 from analysis.likelihood.request import Reader
 from analysis.likelihood.scoring import NOT_FINITE
@@ -43,6 +43,13 @@ class Rules:
     long_responses: LongResponses = "exclude"
     token_logprobs: bool = False
     needs_unconditional: bool = False
+
+
+class Scored(NamedTuple):
+    """The likelihood of a response, and whether anything was cut, of its prompt or of itself."""
+
+    likelihood: "Likelihood"
+    truncated: bool
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class BaseModel:
         self,
         texts: Sequence[tuple[Prompt, str]],
         tick: Callable[[int, int], None] = lambda done, total: None,
-    ) -> "list[Likelihood | str]":
+    ) -> list[Scored | str]:
         """Likelihoods of responses to prompts, by the scorer that studies use; where there is none, the reason.
 
         Equal texts are scored once. The model is changed for speed: draw from it before.
@@ -135,7 +142,7 @@ class BaseModel:
             Called with the tokens read and the tokens there are.
         """
         unique = sorted(set(texts))
-        found: dict[tuple[Prompt, str], Likelihood | str] = {}
+        found: dict[tuple[Prompt, str], Scored | str] = {}
         encoded = []
         for text, made in zip(unique, self._encoded(unique), strict=True):
             if isinstance(made, str):
@@ -147,12 +154,12 @@ class BaseModel:
             batches = scorer.batches(ready)
             total, done = sum(batch.n_tokens for batch in batches), 0
             for batch, scored in zip(batches, scorer.score_all(ready, batches), strict=True):
-                found |= {encoded[i][0]: made if _finite(made) else NOT_FINITE for i, made in scored}
+                found |= {encoded[i][0]: _scored(ready[i], made) for i, made in scored}
                 done += batch.n_tokens
                 tick(done, total)
         return [found[text] for text in texts]
 
-    def _encoded(self, texts: Sequence[tuple[Prompt, str]]) -> list[Any]:
+    def _encoded(self, texts: Sequence[tuple[Prompt, str]]) -> list[Encoded | str]:
         """Tokens of texts, or why one cannot be scored."""
         prefixes: list[str | None] = []
         refused: dict[int, str] = {}
@@ -167,8 +174,10 @@ class BaseModel:
         return [refused[k] if k in refused else next(made) for k in range(len(texts))]
 
 
-def _finite(made: "Likelihood") -> bool:
-    return bool(made.mean_entropy is not None and np.isfinite([made.sum_logprob, made.mean_entropy]).all())
+def _scored(text: Encoded, made: "Likelihood") -> Scored | str:
+    if made.mean_entropy is None or not np.isfinite([made.sum_logprob, made.mean_entropy]).all():
+        return NOT_FINITE
+    return Scored(made, text.n_prompt_tokens_cut + text.n_response_tokens_cut > 0)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

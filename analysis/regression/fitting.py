@@ -29,6 +29,11 @@ from analysis.regression.terms import Terms, another_prompt, fit_terms, mask_of,
 
 TWO_WAY = "clustered by prompt and by annotator (two-way sandwich, each × G/(G−1)), t with min(G)−1 degrees of freedom"
 BINS = 10
+Note = Callable[[str, Part, Fit], None]
+
+
+def unnoted(name: str, part: Part, fitted: Fit) -> None:
+    """Take no notice of a fit."""
 
 
 @dataclass
@@ -43,11 +48,14 @@ class Fitter:
         What counts as no bias: rates within this distance of one half.
     random
         For placebos and resampling.
+    note
+        Called with what each rung of the ladder was fitted to, and the fit.
     """
 
     part: Part
     margin: float
     random: np.random.Generator
+    note: Note = unnoted
     _raw: dict[int, tuple[Fit, Effect]] = field(default_factory=dict)
 
     def rows(self, name: str, reason: str | None = None) -> list[Row]:
@@ -109,12 +117,23 @@ class Fitter:
             "power": effects.power(self.margin, std_error, n_prompts),
         }
 
-    def _ladder(self, name: str, specification: Specification) -> Iterator[Row]:
-        part, groups = self._with_groups(specification)
+    def controls(self, name: str) -> tuple[Part, Terms, dict[str, str]]:
+        """What a rung of the ladder is fitted to: the comparisons, the controls, and those that cannot be had, and why.
+
+        Raises
+        ------
+        NoEstimate
+            If the dataset lacks what the rung is there for, or no comparison is left.
+        """
+        part, groups = self._with_groups(SPECIFICATIONS[name])
         part, certain = without_certain(part, groups)
+        return part, [(n, x) for group in groups for n, x in part.covariates(group) if n not in certain], certain
+
+    def _ladder(self, name: str, specification: Specification) -> Iterator[Row]:
+        part, controls, certain = self.controls(name)
         weights = part.prompt_weights if specification.by_prompt else None
-        controls = [(n, x) for group in groups for n, x in part.covariates(group) if n not in certain]
         fitted, terms, lost = fit_terms(part, controls, weights)
+        self.note(name, part, fitted)
         lost |= certain
         first, *others = self._term_rows(name, part, fitted, terms, weights)
         yield {**first, **self._effects(part, fitted, terms, controls)}

@@ -1,4 +1,4 @@
-"""The third stage: one cell (a dataset under a base model) → `differences`, `estimates`, `exclusions`."""
+"""The third stage: one cell (a dataset under a base model) → `differences`, `exclusions`, and its estimates."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +13,12 @@ from analysis.exclusions import Tally
 from analysis.ids import cell_name, content_id
 from analysis.outputs import Outputs
 from analysis.regression import cell as cells
+from analysis.regression import heterogeneity
 from analysis.regression.cell import Cell
 from analysis.regression.differences import write_differences
-from analysis.regression.fitting import Fitter
+from analysis.regression.fitting import Fitter, Note, unnoted
 from analysis.regression.inference import CLUSTERED
+from analysis.regression.influences import Influences
 from analysis.regression.part import OUTCOME, TYPICALITY, Part
 from analysis.regression.rows import Row
 from analysis.regression.specifications import SPECIFICATIONS
@@ -53,8 +55,7 @@ def estimate(
     write_differences(cell, study.measures, base_model, work / "differences" / f"{name}.parquet")
     tally = _left_out(cell, study, Tally(study.name, dataset, "regression", base_model))
     keys = {"study": study.name, "run_id": run_id, "dataset": dataset, "base_model": base_model}
-    rows = [{**keys, "measure": measure, **row} for measure in study.measures for row in fitted(cell, measure, study)]
-    tables.write(work / "estimates" / f"{name}.parquet", "estimates", rows)
+    _estimate(cell, study, keys, work)
     tables.write(work / "exclusions" / f"regression-{name}.parquet", "exclusions", tally.rows())
     return len(cell)
 
@@ -74,6 +75,27 @@ def _left_out(cell: Cell, study: Study, tally: Tally) -> Tally:
     return tally
 
 
+def _estimate(cell: Cell, study: Study, keys: dict[str, str], work: Path) -> None:
+    """Write the cell's `estimates`, `influences` and `heterogeneity`."""
+    file = f"{cell_name(keys['dataset'], keys['base_model'])}.parquet"
+    rows: list[Row] = []
+    differing: list[Row] = []
+    with tables.writer(work / "influences" / file, "influences") as add:
+        for measure in study.measures:
+            part = Part(cell, measure, cell.slice("all")[0])
+            influences = Influences(part)
+            found = list(fitted(cell, measure, study, influences.note))
+            named = {name: keys[name] for name in ("study", "dataset", "base_model")} | {"measure": measure}
+            add(influences.table(named))
+            fitter = Fitter(part, study.margin, _random(study, "heterogeneity", "all"))
+            of_all = [row for row in found if row["slice"] == "all"]
+            compared = heterogeneity.rows(fitter, of_all, controlled=measure == study.measures[0])
+            differing += [{**named, **row} for row in compared]
+            rows += [{**keys, "measure": measure, **row} for row in found]
+    tables.write(work / "estimates" / file, "estimates", rows)
+    tables.write(work / "heterogeneity" / file, "heterogeneity", differing)
+
+
 def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outputs) -> Cell:
     kinds = [SPECIFICATIONS[name] for name in study.specifications]
     fluency = any(s.needs_unconditional for s in kinds)
@@ -86,8 +108,11 @@ def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outp
     return cell
 
 
-def fitted(cell: Cell, measure: str, study: Study) -> Iterator[Row]:
-    """Rows of `estimates` of all slices and specifications under one measure, without the cell's keys."""
+def fitted(cell: Cell, measure: str, study: Study, note: Note = unnoted) -> Iterator[Row]:
+    """Rows of `estimates` of all slices and specifications under one measure, without the cell's keys.
+
+    `note` is called with what each rung of the ladder was fitted to in all comparisons, and the fit.
+    """
     for name in study.slices or _slices(cell):
         rows, reason = cell.slice(name)
         part = Part(cell, measure, rows)
@@ -96,7 +121,9 @@ def fitted(cell: Cell, measure: str, study: Study) -> Iterator[Row]:
                 if name == "all":
                     yield from _without_each_source(specification, part, study)
                 continue
-            for row in Fitter(part, study.margin, _random(study, specification, name)).rows(specification, reason):
+            noted = note if name == "all" else unnoted
+            fitter = Fitter(part, study.margin, _random(study, specification, name), noted)
+            for row in fitter.rows(specification, reason):
                 yield {"slice": name, **row}
 
 
@@ -123,6 +150,19 @@ def _without_each_source(specification: str, part: Part, study: Study) -> Iterat
 
 def _slices(cell: Cell) -> tuple[str, ...]:
     return ("all", "equal_quality") if cell.quality else ("all",)
+
+
+def fail(study: Study, run_id: str, dataset: str, base_model: str, reason: str, work: Path) -> None:
+    """Write the rows of `estimates` and `heterogeneity` that say why a cell has no numbers."""
+    name, keys = cell_name(dataset, base_model), {"study": study.name, "dataset": dataset, "base_model": base_model}
+    rows = failed_rows(study, run_id, dataset, base_model, reason)
+    tables.write(work / "estimates" / f"{name}.parquet", "estimates", rows)
+    differing = [
+        {**keys, "measure": measure, **row}
+        for measure in study.measures
+        for row in heterogeneity.without_number(reason)
+    ]
+    tables.write(work / "heterogeneity" / f"{name}.parquet", "heterogeneity", differing)
 
 
 def failed_rows(study: Study, run_id: str, dataset: str, base_model: str, reason: str) -> list[dict[str, Any]]:

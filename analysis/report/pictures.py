@@ -24,7 +24,9 @@ CAPTIONS = {
         "Forest plot: typicality bias rate and α of every cell, with 95 % intervals",
         "Left: share of comparisons whose preferred response is the more typical one. Right: α, the log-odds by which "
         "one more unit of the measure raises the preference, raw and with all controls held equal. Bars are 95 % "
-        "intervals clustered by prompt; the dashed lines mark no bias.",
+        "intervals clustered by prompt; the dashed lines mark no bias. Diamonds are means over datasets, as wide as "
+        "their 95 % intervals, and dotted lines, cut off where they leave the page, the ranges in which new datasets "
+        "are expected. α per unit compares base models only roughly.",
     ),
     "ladder": (
         "Controls",
@@ -86,12 +88,12 @@ class Picture:
     n_keys: int = 2
 
 
-def forest(estimates: pd.DataFrame, measure: str) -> Picture | None:
-    """The forest plot, whose numbers the table of cells holds; None where no cell has any."""
+def forest(estimates: pd.DataFrame, synthesis: pd.DataFrame, measure: str) -> Picture | None:
+    """The forest plot, whose numbers the tables of cells and syntheses hold; None where no cell has any."""
     shown = estimates[(estimates["measure"] == measure) & (estimates["slice"] == "all") & (estimates["status"] == "ok")]
     if not shown["specification"].isin(("rate", "bt")).any():
         return None
-    return _picture("forest", figures.forest(estimates, measure))
+    return _picture("forest", figures.forest(estimates, measure, synthesis=synthesis))
 
 
 def pictures(estimates: pd.DataFrame, differences: pd.DataFrame, measure: str) -> Iterator[Picture]:

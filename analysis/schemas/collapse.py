@@ -127,8 +127,9 @@ DIVERSITY = Table(
         Column(
             "scope",
             TEXT,
-            "per_input: a set is the generations of one prompt that has two or more; across_input: a set is one "
-            "generation of each of 25 prompts, which the seed draws; estimates are means over sets",
+            "per_input: a set is the generations of one prompt that has two or more (at most the first 2,000); "
+            "across_input: a set is one generation of each of 25 prompts, which the seed draws (of at most 5,000 "
+            "prompts); estimates are means over sets",
         ),
         Column(
             "metric",

@@ -65,6 +65,7 @@ MONITOR = Table(
         PROMPT,
         Column("status", TEXT, "ok, or the reason why there is no entropy"),
         optional("n_tokens", COUNT, "tokens of the generation", "tokens"),
+        optional("truncated", FLAG, "a part of the prompt was cut, from its left, to fit the context window"),
         optional("entropy", REAL, "mean next-token entropy along the generation", "nats per token"),
         optional("baseline_entropy", REAL, "the entropy it is compared with", "nats per token"),
         optional(

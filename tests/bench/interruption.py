@@ -40,7 +40,10 @@ def main() -> int:
         for mishap in ("kill", "full"):
             n = min(options.moments or scenario.moments, scenario.moments)
             chosen = sorted(1 + int(i) for i in random.choice(scenario.moments, n, replace=False))
-            good &= _tell(f"{name}, {mishap} at {n} moments", {at: scenario.trial(at, mishap) for at in chosen})
+            good &= _tell(
+                f"{name}, {mishap} at {n} of {scenario.moments} moments",
+                {at: scenario.trial(at, mishap) for at in chosen},
+            )
         times = [float(t) for t in random.uniform(0.05, 3.0, options.random)]
         good &= _tell(f"{name}, kill -9 at {len(times)} times", {t: scenario.trial(limit=t) for t in times})
         print(scenario.complaint())

@@ -1,6 +1,7 @@
 """Drawing from a tiny model: its probabilities, its end, what is measured along the way."""
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from scipy.stats import entropy as entropy_of
 
 from analysis.collapse.sampling import Drawn, draw
+from analysis.errors import CellError
 from analysis.likelihood.encoding import Encoder
 from analysis.likelihood.model import load, locate, tokenizer_of
 from analysis.study import BaseModelSpec
@@ -93,3 +95,13 @@ def test_what_looks_like_a_special_token_in_a_prompt_is_text(loaded):
     assert context[0] == tokenizer.bos_token_id and tokenizer.eos_token_id not in context
     (whole,) = encoder.encode(["</s> The dog"], [" barks"])
     assert whole.ids[: whole.start] == context
+
+
+def test_logits_that_are_no_numbers_are_refused(loaded):
+    model, tokenizer = loaded
+    nothing = mock.Mock(logits=torch.full((2, 1, 9), torch.nan))
+    with (
+        mock.patch.object(model, "forward", lambda *a, **k: nothing),
+        pytest.raises(CellError, match="logits that are no numbers"),
+    ):
+        draw(model, tokenizer, [1], 2, 1.0, 3, torch.Generator())

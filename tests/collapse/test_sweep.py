@@ -117,6 +117,14 @@ def test_a_prompt_without_room_is_left_out_and_counted(tmp_path: Path):
         sweep([long], small, Plan((1.0,), 2, 4))
 
 
+def test_a_response_for_which_the_prompt_would_be_cut_is_left_out(tmp_path: Path):
+    small = BaseModel.of(BaseModelSpec(name=str(tiny_model(tmp_path, window=24)), device="cpu"), FORM)
+    one = Asked(text_prompt("The quick brown fox"), (" jumps", "zqxj" * 5))
+    made = sweep([one], small, Plan((1.0,), 2, 4))
+    assert made.left_out == {"the prompt and the response together are longer than the context window": 1}
+    assert np.isfinite(at(made, "entropy")).all()
+
+
 def test_draws_without_text_are_counted_and_measured_as_nothing(base_model: BaseModel):
     texts = {0.5: ["", " ", "the dog", "the dog"], 1.0: ["", "", "", ""], 2.0: ["a b", "c d", "", "e f"]}
 

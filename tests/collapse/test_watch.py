@@ -42,6 +42,7 @@ def scored(texts: dict[str, list[tuple[str, float]]]) -> Scored:
         entropies,
         np.zeros(len(flat)),
         [5] * len(flat),
+        [False] * len(flat),
         ["ok" if np.isfinite(h) else "no tokens" for h in entropies],
         measurer,
     )
@@ -160,7 +161,7 @@ def test_entropies_are_those_of_the_scorer(base_model: BaseModel):
     made = [Request(str(k), text_prompt(s[:9]), s[9:40]) for k, s in enumerate(SENTENCES[:4])]
     found = score(made, base_model)
     expected = base_model.score([(r.prompt, r.text) for r in made])
-    assert found.entropies.tolist() == [one.mean_entropy for one in expected]  # type: ignore[union-attr]
+    assert found.entropies.tolist() == [one.likelihood.mean_entropy for one in expected]  # type: ignore[union-attr]
     assert found.reasons == ["ok"] * 4 and all(n > 0 for n in found.tokens)
 
 

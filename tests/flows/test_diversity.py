@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import manifest
+from analysis import manifest, tables
 from analysis.outputs import Outputs
 from tests.runs import run_command, sentence, write_rows
 
@@ -62,11 +62,13 @@ def test_the_same_question_gives_the_same_table_and_replaces_it(tmp_path: Path):
 
 
 def test_json_holds_the_rows_of_the_table(tmp_path: Path):
-    path = write_rows(tmp_path / "made.jsonl", rows(30, 2))
+    path = write_rows(tmp_path / "_made.jsonl", rows(30, 2))
     done = run_command(tmp_path, "diversity", str(path), *OPTIONS, "--outputs", str(tmp_path / "outputs"), "--json")
-    table = done.table("diversity")
+    (written,) = (tmp_path / "outputs/diversity").glob("*.parquet")
+    table = pd.read_parquet(written)
     told = pd.DataFrame(json.loads(done.out))
     assert len(told) == len(table)
+    assert len(tables.read("diversity", tmp_path / "outputs")) == len(table)
     np.testing.assert_array_equal(told["estimate"].astype(float), table["estimate"])
 
 

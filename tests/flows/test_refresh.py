@@ -128,8 +128,8 @@ def test_of_a_dataset_that_grew_only_the_new_responses_are_scored(place: Place, 
 def test_a_run_that_keeps_results_equals_one_that_does_not(place: Place):
     write_rows(place.folder / "graded.jsonl", graded_rows(24))
     place.run()
-    names = ("comparisons", "differences", "exclusions", "forecasts", "prompt_forecasts", "diversity")
-    kept = {name: place.table(name) for name in names}
+    names = ("comparisons", "differences", "exclusions", "forecasts", "heterogeneity", "influences", "synthesis")
+    kept = {name: place.table(name) for name in (*names, "agreement", "prompt_forecasts", "diversity")}
     estimates = place.estimates()
     assert place.done() == {"fetch graded", "fit graded", "score graded", "diversity graded"}
     place.run(force=True)

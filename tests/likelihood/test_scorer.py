@@ -89,7 +89,14 @@ def test_order_and_budget(llama: Scorer, order: list[int], budget: int) -> None:
 
 def test_a_budget_of_the_device_unless_one_is_asked_for() -> None:
     model = model_of("gpt2")
-    assert (Scorer(model).budget, Scorer(model_of("gpt2"), 64).budget) == (scorer.CPU_TOKENS, 64)
+    assert (Scorer(model).budget, Scorer(model_of("gpt2"), 64).budget) == (2048, 64)
+
+
+def test_a_large_model_has_smaller_batches_on_a_cpu() -> None:
+    """What is lost when a run is killed is a batch, at most."""
+    sizes = [135_000_000, 488_281_250, 1_700_000_000, 8_000_000_000]
+    assert [scorer.batch_tokens(n, "cpu") for n in sizes] == [2048, 2048, 588, 512]
+    assert scorer.batch_tokens(sizes[-1], "cuda") == scorer.GPU_TOKENS
 
 
 @pytest.mark.parametrize("budget", [64, 2048])

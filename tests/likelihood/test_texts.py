@@ -7,10 +7,10 @@ import torch
 
 from analysis.errors import CellError, StudyError
 from analysis.likelihood.backends.transformers import reader_of
-from analysis.likelihood.encoding import NO_TOKENS
-from analysis.likelihood.forward import Likelihood, score_batch
+from analysis.likelihood.encoding import NO_TOKENS, TOO_LONG
+from analysis.likelihood.forward import score_batch
 from analysis.likelihood.model import load
-from analysis.likelihood.texts import BaseModel, differences
+from analysis.likelihood.texts import BaseModel, Scored, differences
 from analysis.preferences.records import text_prompt
 from analysis.study import BaseModelSpec, Study, base_model
 from tests.tiny import SENTENCES, tiny_model
@@ -29,11 +29,11 @@ def test_scores_are_those_of_single_texts(spec: BaseModelSpec):
     found = model.score([*texts, texts[0]], lambda done, total: ticks.append((done, total)))
     fresh = load(model.located, spec)
     for (prompt, response), made in zip([*texts, texts[0]], found, strict=True):
-        assert isinstance(made, Likelihood)
+        assert isinstance(made, Scored) and not made.truncated
         (encoded,) = model.reader.encoder.encode([model.prefix(prompt)], [response])
         (expected,) = score_batch(fresh, "cpu", [encoded])
-        assert made.mean_entropy == pytest.approx(expected.mean_entropy, abs=1e-4)
-        assert made.sum_logprob == pytest.approx(expected.sum_logprob, abs=1e-3)
+        assert made.likelihood.mean_entropy == pytest.approx(expected.mean_entropy, abs=1e-4)
+        assert made.likelihood.sum_logprob == pytest.approx(expected.sum_logprob, abs=1e-3)
     assert found[0] is found[-1]
     assert ticks[-1][0] == ticks[-1][1]
 
@@ -46,7 +46,16 @@ def test_what_cannot_be_scored_has_its_reason(tmp_path: Path):
     model = BaseModel.of(BaseModelSpec(name=str(folder), device="cpu"), "chat")
     found = model.score([(text_prompt("no"), "x"), (text_prompt("yes"), ""), (text_prompt("yes"), " the dog")])
     assert found[:2] == ["the chat template refuses the prompt: not this", NO_TOKENS]
-    assert isinstance(found[2], Likelihood)
+    assert isinstance(found[2], Scored)
+
+
+def test_what_is_cut_is_told(tmp_path: Path):
+    model = BaseModel.of(BaseModelSpec(name=str(tiny_model(tmp_path, window=24)), device="cpu"), "plain")
+    long = text_prompt("the weather is fine " * 10)
+    cut, whole, never = model.score([(long, " thank you"), (text_prompt("x"), " thank"), (long, "the weather " * 20)])
+    assert isinstance(cut, Scored) and cut.truncated
+    assert isinstance(whole, Scored) and not whole.truncated
+    assert never == TOO_LONG
 
 
 def test_the_same_scoring_id_as_a_study_s(spec: BaseModelSpec, tmp_path: Path):

@@ -11,6 +11,8 @@ SCOPES = (PER_INPUT, ACROSS_INPUT)
 # one size can be compared.
 TOGETHER = 25
 MOST_PROMPTS = 5_000
+# Of one prompt: every pair of them is compared.
+MOST_GENERATIONS = 2_000
 
 Texts = tuple[int, ...]
 
@@ -69,9 +71,9 @@ class Sets:
 def sets(group: Group, scope: str, seed: int, prompts: Sequence[str] | None = None) -> Sets:
     """The sets of a group.
 
-    Per input, a set holds all generations of a prompt that has two or more. Across input, prompts are put in an order
-    that the seed decides, the first 5,000 are taken 25 at a time, and a set holds one generation of each, which the
-    seed chooses; prompts that fill no set are left out.
+    Per input, a set holds the generations of a prompt that has two or more, at most the first 2,000. Across input,
+    prompts are put in an order that the seed decides, the first 5,000 are taken 25 at a time, and a set holds one
+    generation of each, which the seed chooses; prompts that fill no set are left out.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ def sets(group: Group, scope: str, seed: int, prompts: Sequence[str] | None = No
     """
     known = group.texts if prompts is None else {p: group.texts[p] for p in prompts}
     if scope == PER_INPUT:
-        made = tuple(known[p] for p in sorted(known) if len(known[p]) > 1)
+        made = tuple(known[p][:MOST_GENERATIONS] for p in sorted(known) if len(known[p]) > 1)
         return Sets(made, len(made))
     ordered = sorted(known, key=lambda p: content_id("order", str(seed), p))[:MOST_PROMPTS]
     chosen = [known[p][int(content_id("choice", str(seed), p), 16) % len(known[p])] for p in ordered]

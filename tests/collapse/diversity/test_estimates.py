@@ -44,6 +44,7 @@ def test_sets_hold_one_generation_of_each_prompt_or_all_of_one():
     assert sets(again, ACROSS_INPUT, 0) == across
     assert sets(many, ACROSS_INPUT, 1) != across
     assert sets(some, ACROSS_INPUT, 0).texts == ()
+    assert sets(Group("g", {"a": tuple(range(3_000))}), PER_INPUT, 0).texts == (tuple(range(2_000)),)
 
 
 def test_groups_are_compared_on_the_same_prompts_with_as_many_generations():
@@ -55,7 +56,7 @@ def test_groups_are_compared_on_the_same_prompts_with_as_many_generations():
     assert found.second.texts == ((10, 11), (12, 13))
     across = contrast(group("a", 30, 2), group("b", 30, 2, 100, first=5), ACROSS_INPUT, 0)
     assert across.first.n_prompts == TOGETHER
-    assert [[i // 2 + 0 for i in one] for one in across.first.texts] == [
+    assert [[i // 2 for i in one] for one in across.first.texts] == [
         [(i - 100) // 2 + 5 for i in one] for one in across.second.texts
     ]
 
