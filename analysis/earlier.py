@@ -91,7 +91,7 @@ class Earlier:
             from_cache=False,
             n_scored_now=0,
             n_tokens_now=0,
-            why_padded="",
+            note="",
             precision=Precision(**precision) if precision else None,
             **facts,
         )

@@ -6,6 +6,7 @@ from analysis.likelihood.precision import Precision
 from analysis.likelihood.scoring import MEMORISED_TOKENS, MEMORISED_TRIES
 from analysis.report.content import Content
 from analysis.report.words import count, is_number, listed, share
+from analysis.study import UNKNOWN, BaseModelSpec
 
 FEW_CLUSTERS = 50
 SMALL_MODEL = 1_000_000_000
@@ -65,12 +66,28 @@ def _data(content: Content) -> Iterator[str]:
 
 
 def _models(content: Content) -> Iterator[str]:
+    endpoints = {spec.key: spec for spec in content.study.base_models if spec.endpoint}
     for model in content.run["base_models"]:
-        if model["parameters"] < SMALL_MODEL:
+        if spec := endpoints.get(model["base_model"]):
+            yield _endpoint(spec, model["revision"])
+        elif 0 < model["parameters"] < SMALL_MODEL:
             yield (
                 f"{model['base_model']} is small ({model['parameters'] / 1e6:,.2f} million parameters): what it finds "
                 "typical is a coarse proxy. Confirm with a large base model before publishing."
             )
+
+
+def _endpoint(spec: BaseModelSpec, revision: str) -> str:
+    unseen = (
+        "It does not say which revision that is, so a change of it is not seen: what was scored stays as it is, and "
+        "what is scored later may be of another model"
+        if revision == UNKNOWN
+        else f"It says that its revision is {revision}, which nothing here can check"
+    )
+    return (
+        f"{spec.key}: scored by the endpoint {spec.endpoint}, whose type of numbers is not known and whose entropies "
+        f"cannot be had. {unseen}."
+    )
 
 
 def _cells(content: Content) -> Iterator[str]:
