@@ -59,6 +59,7 @@ from analysis.report.etable import tidy
 estimates = tables.read("estimates", "outputs", study="demo")
 tidy(estimates, statistic="interval")
 figures.ladder(estimates).savefig("ladder.svg")
+figures.forest(estimates, synthesis=tables.read("synthesis", "outputs", study="demo"))
 figures.distribution(tables.read("differences", "outputs", study="demo"))
 figures.narrowing(tables.read("forecasts", "outputs", study="demo"))
 ```
@@ -72,8 +73,9 @@ under several `scoring_id`s: filter by one before joining.
 
 - `responses`, `features` and `scores` are shared by all studies and only grow; a text is scored once under one
   `scoring_id`.
-- `comparisons`, `differences`, `estimates`, `forecasts`, `prompt_forecasts`, `diversity` and `exclusions` hold one file
-  a study, replaced when a run of it ends; `diversity` holds one for each file that `typicality diversity` read, too.
+- `comparisons`, `differences`, `estimates`, `forecasts`, `prompt_forecasts`, `diversity`, `heterogeneity`,
+  `influences`, `synthesis`, `agreement` and `exclusions` hold one file a study, replaced when a run of it ends;
+  `diversity` holds one for each file that `typicality diversity` read, too.
 - `temperature`, and `monitor` with `signs`, hold one file for each file and base model that the commands of these names
   were given; the same again replaces it.
 - `answers` holds what `typicality sample` was answered, is shared by all its studies and only grows; `generations`,

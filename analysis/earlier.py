@@ -91,7 +91,7 @@ class Earlier:
             from_cache=False,
             n_scored_now=0,
             n_tokens_now=0,
-            why_padded="",
+            note="",
             precision=Precision(**precision) if precision else None,
             **facts,
         )
@@ -120,7 +120,7 @@ class Earlier:
         self._keep("exclusions", work / "exclusions" / f"likelihood-{cell_name(dataset, base_model)}.parquet", asked)
 
     def keep_fitted(self, dataset: str, base_model: str, run_id: str, work: Path) -> int:
-        """Put a cell's differences, estimates, forecasts and exclusions among a run's unpublished tables.
+        """Put a cell's differences, exclusions and all that was estimated of it among a run's unpublished tables.
 
         Returns
         -------
@@ -128,7 +128,7 @@ class Earlier:
             Number of comparisons that have a difference.
         """
         name, cell = cell_name(dataset, base_model), _cell(dataset, base_model)
-        for table in ("differences", "forecasts", "prompt_forecasts"):
+        for table in ("differences", "forecasts", "prompt_forecasts", "heterogeneity", "influences"):
             self._keep(table, work / table / f"{name}.parquet", cell)
         asked = cell & (ds.field("stage") == "regression")
         self._keep("exclusions", work / "exclusions" / f"regression-{name}.parquet", asked)

@@ -82,6 +82,7 @@ def scoring(spec: BaseModelSpec, study: Study, origin: Origin, comparisons: str)
                 study.long_responses,
                 study.needs_unconditional,
                 study.token_logprobs,
+                *([spec.endpoint, spec.tokenizer] if spec.endpoint else []),
             ]
         ),
         "scorer": str(SCORER_VERSION),

@@ -32,6 +32,7 @@ from analysis.tables import write_text
 STUDY_TABLES = (
     *("comparisons", "differences", "estimates", "exclusions", "forecasts"),
     *("prompt_forecasts", "diversity"),
+    *("heterogeneity", "influences", "synthesis", "agreement"),
 )
 
 

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,14 +11,15 @@ from analysis.decisions import DatasetSpec, Decisions
 from analysis.earlier import DIVERSITY, FETCH, FIT, SCORE, Earlier
 from analysis.errors import CellError
 from analysis.ids import file_sha256
-from analysis.likelihood.model import locate_tokenizer, origin_of
-from analysis.likelihood.request import Block, Job, Reader, blocks
-from analysis.likelihood.scoring import reader_of, stores_of
+from analysis.likelihood import backends
+from analysis.likelihood.backends import Backend, Tokens
+from analysis.likelihood.request import Block, blocks
+from analysis.likelihood.scoring import stores_of
 from analysis.likelihood.store import Store
 from analysis.outputs import Outputs
 from analysis.preferences import sources
 from analysis.preferences.stage import fetch
-from analysis.study import BaseModelSpec, Study
+from analysis.study import UNKNOWN, BaseModelSpec, Study
 
 RESOLVE = "resolve"
 ENCODED_TEXTS = 4096
@@ -47,6 +48,12 @@ class Planned:
         Of scoring: about how long that would take on this machine; None where its speed is not known.
     speed_from
         What the time is estimated from.
+    n_tokens_sent
+        Of scoring: about how many tokens an endpoint would read and bill, which is sent every response with its prompt.
+    dollars, endpoint_seconds
+        What that costs at the stated price, and how long it takes at the stated speed; None where none is stated.
+    note
+        What is to be known beside.
     """
 
     stage: str
@@ -59,9 +66,34 @@ class Planned:
     n_tokens: int = 0
     seconds: float | None = None
     speed_from: str = ""
+    n_tokens_sent: int = 0
+    dollars: float | None = None
+    endpoint_seconds: float | None = None
+    note: str = ""
 
 
-def plan(study: Study, outputs: Outputs, say: Callable[[str], None] = lambda text: None) -> list[Planned]:
+@dataclass(frozen=True)
+class Offer:
+    """What an endpoint is said to take: dollars for a million tokens, and tokens a second."""
+
+    price: float | None = None
+    speed: float | None = None
+
+    def dollars(self, n_tokens: int, spec: BaseModelSpec) -> float | None:
+        """The cost of tokens, at this price, else at the one that the study states for a base model."""
+        price = self.price if self.price is not None else spec.dollars_per_million_tokens
+        return None if price is None else price * n_tokens / 1e6
+
+
+NO_OFFER = Offer()
+
+
+def plan(
+    study: Study,
+    outputs: Outputs,
+    say: Callable[[str], None] = lambda text: None,
+    offer: Offer = NO_OFFER,
+) -> list[Planned]:
     """What a run of a study would do now, in its order.
 
     Datasets that have changed are read, into a temporary folder, so that what has no score can be counted; of base
@@ -73,13 +105,15 @@ def plan(study: Study, outputs: Outputs, say: Callable[[str], None] = lambda tex
         The study and the output folder.
     say
         Called with a few words before what may take a while.
+    offer
+        What an endpoint would take.
     """
     decisions = Decisions(study, outputs, Earlier.find(outputs, study.name))
     found = list(_resolved(decisions))
-    if not found and decisions.unchanged():
-        return []
+    if not any(step.error for step in found) and decisions.unchanged():
+        return found
     with tempfile.TemporaryDirectory(prefix="typicality-plan-") as folder:
-        planner = _Planner(decisions, Path(folder), say)
+        planner = _Planner(decisions, Path(folder), say, offer)
         found += [planner.fetching(dataset) for dataset in study.datasets if dataset.key in decisions.datasets]
         for spec in study.base_models:
             for dataset in study.datasets:
@@ -98,9 +132,13 @@ def _resolved(decisions: Decisions) -> Iterator[Planned]:
             yield Planned(RESOLVE, dataset.key, error=str(error))
     for spec in decisions.study.base_models:
         try:
-            decisions.base_models[spec.key] = origin_of(spec)
+            origin = decisions.base_models[spec.key] = backends.origin_of(spec)
         except CellError as error:
             yield Planned(RESOLVE, "", spec.key, error=str(error))
+            continue
+        if origin.revision == UNKNOWN:
+            note = "the endpoint does not say which revision it serves, so a change of it would not be seen"
+            yield Planned(RESOLVE, "", spec.key, note=note)
 
 
 @dataclass(frozen=True)
@@ -113,8 +151,8 @@ class _Read:
 
 
 class _Planner:
-    def __init__(self, decisions: Decisions, folder: Path, say: Callable[[str], None]) -> None:
-        self.decisions, self.folder, self.say = decisions, folder, say
+    def __init__(self, decisions: Decisions, folder: Path, say: Callable[[str], None], offer: Offer) -> None:
+        self.decisions, self.folder, self.say, self.offer = decisions, folder, say, offer
         self.study, self.outputs = decisions.study, decisions.outputs
         self.read: dict[str, _Read] = {}
 
@@ -162,63 +200,54 @@ class _Planner:
         return Planned(DIVERSITY, dataset.key, why=why)
 
     def _counted(self, step: Planned, spec: BaseModelSpec) -> Planned:
-        located = locate_tokenizer(spec, self.decisions.base_models[spec.key])
-        reader, constant = reader_of(spec, self.study, located)
-        stores = list(stores_of(self.study, self.outputs, str(constant["scoring_id"])).values())
+        backend = backends.ready(spec, self.study, self.decisions.base_models[spec.key], weights=False)
         read = self.read[step.dataset]
-        missing = (_missing(block, reader, stores) for block in blocks(read.path, read.responses))
-        n_texts, n_tokens = _tokens(missing, reader)
-        seconds, speed_from = None, ""
-        if n_tokens:
-            speed = measured_speed(self.outputs, spec) or _estimated_speed(located.n_parameters)
-            if speed:
-                seconds, speed_from = n_tokens / speed[0], speed[1]
-        return replace(step, n_texts=n_texts, n_tokens=n_tokens, seconds=seconds, speed_from=speed_from)
+        n_texts, tokens = to_score(backend, self.study, self.outputs, blocks(read.path, read.responses))
+        step = replace(step, n_texts=n_texts, n_tokens=tokens.read, n_tokens_sent=tokens.sent)
+        if not n_texts:
+            return step
+        if speed := measured_speed(self.outputs, spec, backend) or _estimated_speed(backend.located.n_parameters):
+            step = replace(step, seconds=tokens.read / speed[0], speed_from=speed[1])
+        seconds = tokens.sent / self.offer.speed if self.offer.speed else step.seconds if spec.endpoint else None
+        return replace(step, dollars=self.offer.dollars(tokens.sent, spec), endpoint_seconds=seconds)
 
 
-def _missing(block: Block, reader: Reader, stores: list[Store]) -> Block:
+def _missing(block: Block, backend: Backend, stores: list[Store]) -> Block:
     """The block with only those of its responses of which some likelihood is not stored."""
     held = [
         {(row["text_id"], row["conditional"]) for row in store.rows(block, ["text_id", "conditional"]).to_pylist()}
         for store in stores
     ]
     done = set.intersection(*held)
-    lacking = {t for t in block.ids if any((t, conditional) not in done for conditional in reader.needed)}
+    lacking = {t for t in block.ids if any((t, conditional) not in done for conditional in backend.needed)}
     return Block(block.comparisons, [row for row in block.responses if row["text_id"] in lacking])
 
 
-def _tokens(missing: Iterator[Block], reader: Reader) -> tuple[int, int]:
-    """Texts that are to be scored, and about how many tokens that is; beyond some thousand texts by their length."""
-    n_texts = encoded_texts = n_tokens = 0
-    n_chars = encoded_chars = 0
-    for block in missing:
+def to_score(backend: Backend, study: Study, outputs: Outputs, asked: Iterable[Block]) -> tuple[int, Tokens]:
+    """Texts of blocks that have no score yet, and about how many tokens they take.
+
+    Some thousand texts are turned into tokens; the tokens of the rest are taken to be as many by length.
+    """
+    stores = list(stores_of(study, outputs, str(backend.columns["scoring_id"])).values())
+    n_texts = encoded_texts = n_chars = encoded_chars = read = sent = 0
+    for block in (_missing(block, backend, stores) for block in asked):
         size = sum(len(r["response"]) for r in block.texts.values())
         n_texts, n_chars = n_texts + len(block.texts), n_chars + size
         if encoded_texts < ENCODED_TEXTS and block.texts:
-            n_tokens += _of_jobs(reader.jobs(block), block)
+            tokens = backend.n_tokens(backend.jobs(block), block)
+            read, sent = read + tokens.read, sent + tokens.sent
             encoded_texts, encoded_chars = encoded_texts + len(block.texts), encoded_chars + size
-    return n_texts, round(n_tokens * n_chars / encoded_chars) if encoded_chars else n_tokens
+    share = n_chars / encoded_chars if encoded_chars else 1.0
+    return n_texts, Tokens(round(read * share), round(sent * share))
 
 
-def _of_jobs(jobs: list[Job], block: Block) -> int:
-    """Tokens that are read: a prompt's once, for all of its responses."""
-    prompts: dict[str, int] = {}
-    n_tokens = 0
-    for job in jobs:
-        n_tokens += job.encoded.n_tokens
-        if job.conditional:
-            key = block.texts[job.text_id]["prompt_id"]
-            prompts[key] = max(prompts.get(key, 0), job.encoded.start)
-    return n_tokens + sum(prompts.values())
-
-
-def measured_speed(outputs: Outputs, spec: BaseModelSpec) -> tuple[float, str] | None:
+def measured_speed(outputs: Outputs, spec: BaseModelSpec, backend: Backend) -> tuple[float, str] | None:
     """Tokens a second at which the newest run that scored much under a base model did so, and which run that was."""
     rows = tables.scan(
         "runs", tables.files("runs", outputs.root), ["run_id", "started", "cells", "stages", "base_models"]
     )
     for run in sorted(rows.to_pylist(), key=lambda row: row["started"], reverse=True):
-        alike = {m["base_model"] for m in run["base_models"] if m["dtype"] == spec.dtype} & {spec.key}
+        alike = {m["base_model"] for m in run["base_models"] if m["dtype"] == backend.columns["dtype"]} & {spec.key}
         scored = {c["dataset"]: c["tokens_now"] or 0 for c in run["cells"] if c["base_model"] in alike}
         took = [
             s["seconds"]

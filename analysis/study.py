@@ -16,6 +16,7 @@ from analysis.preferences.spec import CatalogueDataset, DatasetSpec, OwnDataset,
 from analysis.regression.specifications import DEFAULT, SPECIFICATIONS
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"
+UNKNOWN = "unknown"
 # What pydantic says of the kind of an entry is no key of the file.
 _SILENT = ("catalogue", "own")
 
@@ -29,10 +30,28 @@ class BaseModelSpec(BaseModel):
     label: str | None = None
     revision: str = "main"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    backend: Literal["transformers"] = "transformers"
+    backend: str = "transformers"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     context_window: Annotated[int, Field(ge=8)] | None = None
     batch_tokens: Annotated[int, Field(ge=16)] | None = None
+    address: str = "local"
+    cpus: Annotated[float, Field(gt=0)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 0
+    endpoint: str | None = None
+    api_key_env: str = Field("OPENAI_API_KEY", min_length=1)
+    tokenizer: str | None = None
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    dollars_per_million_tokens: Annotated[float, Field(ge=0)] | None = None
+
+    @field_validator("backend")
+    @classmethod
+    def _backend(cls, value: str) -> str:
+        from analysis.likelihood import backends
+
+        if value not in backends.names():
+            raise ValueError(f"{value!r} is unknown; allowed are {', '.join(backends.names())}")
+        return value
 
     @property
     def key(self) -> str:
@@ -41,8 +60,8 @@ class BaseModelSpec(BaseModel):
 
     @property
     def is_folder(self) -> bool:
-        """Whether `name` is a path rather than a Hub id `org/name`."""
-        return self.name.startswith(("/", "./", "../", "~"))
+        """Whether `name` is a path rather than a Hub id `org/name`, or an endpoint's name for it."""
+        return self.endpoint is None and self.name.startswith(("/", "./", "../", "~"))
 
 
 class Study(BaseModel):
@@ -60,6 +79,7 @@ class Study(BaseModel):
     slices: tuple[str, ...] | None = None
     long_responses: Literal["exclude", "cut"] = "exclude"
     token_logprobs: bool = False
+    publish: str | None = None
     base_models: tuple[BaseModelSpec, ...] = Field(min_length=1)
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
 
@@ -68,6 +88,11 @@ class Study(BaseModel):
     def _template(cls, value: str) -> str:
         check_template(value)
         return value
+
+    @field_validator("publish")
+    @classmethod
+    def _publish(cls, value: str | None) -> str | None:
+        return value if value is None else publishing_url(value)
 
     @field_validator("measures", "specifications")
     @classmethod
@@ -107,6 +132,17 @@ class Study(BaseModel):
                 raise ValueError(f"two {what} are called {min(twice)!r}; give one of them a label")
         return self
 
+    @model_validator(mode="after")
+    def _backends(self) -> "Study":
+        from analysis.likelihood import backends
+
+        for spec in self.base_models:
+            try:
+                backends.check(spec, self)
+            except ValueError as error:
+                raise ValueError(f"base model {spec.key!r}: {error}") from error
+        return self
+
     @property
     def needs_unconditional(self) -> bool:
         """Whether log p(response) is to be scored, too."""
@@ -115,7 +151,7 @@ class Study(BaseModel):
         )
 
     def narrowed(self, datasets: tuple[str, ...], base_models: tuple[str, ...], limit: int | None) -> "Study":
-        """The study with only some of its datasets and base models, or fewer prompts of each.
+        """The study with only some of its datasets and base models, or fewer prompts of each; then it is not published.
 
         Raises
         ------
@@ -126,10 +162,32 @@ class Study(BaseModel):
         models = _pick(self.base_models, base_models, "base model", self.name)
         if limit is not None:
             kept = tuple(limited(d, limit) for d in kept)
-        return self.model_copy(update={"datasets": kept, "base_models": models})
+        narrowed = bool(datasets or base_models or limit is not None)
+        publish = None if narrowed else self.publish
+        return self.model_copy(update={"datasets": kept, "base_models": models, "publish": publish})
 
 
 SLICE_COLUMNS = ("split", "language", "domain", "source", "annotator", "rater")
+
+
+def publishing_url(url: str) -> str:
+    """Check a URL to publish to.
+
+    Raises
+    ------
+    ValueError
+        If it is none that fsspec knows, or holds a password.
+    """
+    from fsspec.registry import known_implementations
+
+    protocol, found, rest = url.partition("://")
+    if not found or not rest.strip("/"):
+        raise ValueError(f'{url!r} is no URL to publish to, such as "s3://bucket/folder"')
+    if protocol not in known_implementations:
+        raise ValueError(f"{url!r} begins with {protocol}://, which fsspec does not know")
+    if "@" in rest.partition("/")[0]:
+        raise ValueError("holds a password; credentials are taken from the environment")
+    return url
 
 
 def _pick(specs: tuple[Any, ...], names: tuple[str, ...], what: str, study: str) -> tuple[Any, ...]:
@@ -185,8 +243,7 @@ def base_model(values: dict[str, Any]) -> BaseModelSpec:
         If anything in it is wrong.
     """
     folder = Path.cwd()
-    name = values["name"]
-    given = {**values, "name": absolute(name, folder)} if looks_like_folder(name, folder) else values
+    given = {**values, "name": absolute(values["name"], folder)} if _is_folder(values, "name", folder) else values
     try:
         found = BaseModelSpec.model_validate(given)
     except ValidationError as error:
@@ -205,15 +262,18 @@ def _resolved(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             return entry
         return {**entry, key: absolute(entry[key], folder)}
 
-    for entry_key, key in (("datasets", "path"), ("base_models", "name")):
+    for entry_key, key in (("datasets", "path"), ("base_models", "name"), ("base_models", "tokenizer")):
         entries = out.get(entry_key)
         if isinstance(entries, list):
-            out[entry_key] = [resolved(e, key, key == "path" or looks_like_folder(_name(e), folder)) for e in entries]
+            out[entry_key] = [resolved(e, key, key == "path" or _is_folder(e, key, folder)) for e in entries]
     return out
 
 
-def _name(entry: Any) -> Any:
-    return entry.get("name") if isinstance(entry, dict) else None
+def _is_folder(entry: Any, key: str, folder: Path) -> bool:
+    # What an endpoint calls its base model is no folder here, though it may look like one.
+    if not isinstance(entry, dict) or (key == "name" and "endpoint" in entry):
+        return False
+    return looks_like_folder(entry.get(key), folder)
 
 
 def _keys(where: tuple[Any, ...]) -> list[str]:

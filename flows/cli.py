@@ -61,19 +61,25 @@ def run(study: str, outputs: Path, force: bool, verbose: bool, **only: Any) -> i
 @command.command()
 @click.argument("study")
 @_narrowed
+@click.option("--price", type=click.FloatRange(min=0), metavar="DOLLARS", help="Of an endpoint, for a million tokens.")
+@click.option(
+    "--speed", type=click.FloatRange(min=0, min_open=True), metavar="TOKENS", help="Of an endpoint, a second."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plan(study: str, outputs: Path, as_json: bool, **only: Any) -> int:
+def plan(study: str, outputs: Path, price: float | None, speed: float | None, as_json: bool, **only: Any) -> int:
     """Show what a run of STUDY would do, and why, with an estimate of its tokens and time.
 
-    Datasets that changed are read to find out; nothing is scored, and the output folder stays as it is.
+    Datasets that changed are read to find out; nothing is scored, and the output folder stays as it is. With --price or
+    --speed it says what scoring would take on an endpoint, too, whatever the study's base models run on.
     """
     environment.prepare()
     from analysis.outputs import Outputs
+    from analysis.planning import Offer
     from flows.parameters import RunParameters
     from flows.planning import plan_study
 
     asked = RunParameters(study=study, **only).resolve()
-    return DONE if plan_study(asked, Outputs(outputs), as_json) else FAILED
+    return DONE if plan_study(asked, Outputs(outputs), as_json, Offer(price, speed)) else FAILED
 
 
 @command.command()

@@ -17,10 +17,12 @@ def prepare(verbose: bool = False) -> None:
     defaults = {
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO" if verbose else "CRITICAL",
         "PREFECT_LOGGING_EXTRA_LOGGERS": LOGGER,
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "true",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
         # Threads that spin while they wait slow everything several times over when another process wants the cores.
         "OMP_WAIT_POLICY": "PASSIVE",
     }

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis import fingerprints, runs, tables
+from analysis import fingerprints, publishing, runs, tables
 from analysis.collapse import stage as collapse
 from analysis.collapse.diversity import sides
 from analysis.decisions import DatasetSpec, Decision, Decisions
@@ -20,23 +20,28 @@ from analysis.earlier import DIVERSITY, FETCH, FIT, REPORT, SCORE, Earlier, resp
 from analysis.errors import TypicalityError, one_line
 from analysis.fingerprints import Parts
 from analysis.hub import Origin
-from analysis.ids import cell_name, file_sha256
-from analysis.likelihood import model
+from analysis.ids import file_sha256
+from analysis.likelihood import backends
+from analysis.likelihood.backends import Workers
+from analysis.likelihood.request import blocks
 from analysis.likelihood.stage import Scored, score
 from analysis.manifest import write_manifest
 from analysis.outputs import Outputs
+from analysis.planning import NO_OFFER, to_score
 from analysis.preferences import sources
 from analysis.preferences.stage import Fetched, fetch
 from analysis.regression.multiplicity import adjust
-from analysis.regression.stage import estimate, failed_rows
+from analysis.regression.stage import estimate, fail
+from analysis.regression.synthesis import synthesise
 from analysis.report.stage import Report, published, report
-from analysis.report.words import count
+from analysis.report.words import count, size
 from analysis.runs import Run, Stage
-from analysis.study import BaseModelSpec, Study
-from flows import log, progress
+from analysis.study import UNKNOWN, BaseModelSpec, Study
+from flows import cluster, log, progress
+from flows.planning import endpoint_estimate
 from flows.progress import Ticker
 
-RESOLVE = "resolve"
+RESOLVE, SYNTHESISE, PUBLISH = "resolve", "synthesise", "publish"
 UNCHANGED = "unchanged"
 
 
@@ -91,6 +96,7 @@ class Refresh:
     outputs: Outputs
     perform: Perform
     decisions: Decisions
+    workers: Workers
 
     @property
     def study(self) -> Study:
@@ -114,7 +120,7 @@ class Refresh:
             self._resolve(Step(RESOLVE, dataset.key), partial(sources.origin_of, dataset), self.decisions.datasets)
         for spec in self.study.base_models:
             step = Step(RESOLVE, base_model=spec.key)
-            self._resolve(step, partial(model.origin_of, spec), self.decisions.base_models)
+            self._resolve(step, partial(backends.origin_of, spec), self.decisions.base_models)
 
     def _resolve(self, step: Step, ask: Callable[[], Origin], origins: dict[str, Origin]) -> None:
         found = self._step(step, lambda tick: ask(), lambda origin: origin.revision[:12])
@@ -166,7 +172,9 @@ class Refresh:
         step, origin = Step(SCORE, dataset, spec.key), self.decisions.base_models[spec.key]
 
         def do(tick: Ticker) -> Scored:
-            return score(spec, dataset, self.study, self.outputs, self.work, tick, origin)
+            if spec.endpoint:
+                self._tell_cost(dataset, spec, origin)
+            return score(spec, dataset, self.study, self.outputs, self.work, tick, origin, self.workers)
 
         def keep(tick: Ticker) -> Scored:
             self.earlier.keep_scored(dataset, spec.key, self.work)
@@ -178,6 +186,15 @@ class Refresh:
             responses = responses_of(self.work / "comparisons" / f"{dataset}.parquet")
             self._decided(step, {**decision.parts, "stored": stored(self.outputs, responses, found.scoring_id)})
         return found
+
+    def _tell_cost(self, dataset: str, spec: BaseModelSpec, origin: Origin) -> None:
+        """Say what an endpoint will be sent, before it is."""
+        backend = backends.ready(spec, self.study, origin)
+        asked = blocks(self.work / "comparisons" / f"{dataset}.parquet", self.outputs)
+        n_texts, tokens = to_score(backend, self.study, self.outputs, asked)
+        if n_texts:
+            told = endpoint_estimate(tokens.sent, NO_OFFER.dollars(tokens.sent, spec), None)
+            progress.console.print(f"{count(n_texts, 'text')} of {dataset} to score. {told}", markup=False)
 
     def _fit(self, dataset: DatasetSpec, spec: BaseModelSpec, found: Scored, decision: Decision) -> bool:
         step = Step(FIT, dataset.key, spec.key)
@@ -258,10 +275,9 @@ class Refresh:
         return guarded
 
     def _gap(self, dataset: str, base_model: str) -> None:
-        """Leave rows in `estimates` and `forecasts` that say why the cell has no numbers."""
+        """Leave rows in the tables of the cell's numbers that say why it has none."""
         reason = self._why_failed(dataset, base_model)
-        rows = failed_rows(self.study, self.run.run_id, dataset, base_model, reason)
-        tables.write(self.work / "estimates" / f"{cell_name(dataset, base_model)}.parquet", "estimates", rows)
+        fail(self.study, self.run.run_id, dataset, base_model, reason, self.work)
         collapse.failed(self.study, dataset, base_model, reason, self.work)
 
     def _why_failed(self, dataset: str, base_model: str = "") -> str:
@@ -269,15 +285,39 @@ class Refresh:
         of = {"", base_model}
         return next(s.status for s in self.run.failures if s.dataset in ("", dataset) and s.base_model in of)
 
+    def _synthesise(self) -> None:
+        """Put the cells together; what cannot be had of that leaves them as they are."""
+        raters = {d.key: d.rater for d in self.study.datasets}
+        raters |= {key: fetched.rater for key, fetched in self.run.fetched.items()}
+
+        def do(tick: Ticker) -> int:
+            return synthesise(self.study, raters, self.work)
+
+        found = self._step(
+            Step(SYNTHESISE),
+            do,
+            lambda n: f"{count(n, 'synthesis', 'syntheses')} of {count(len(self.run.estimated), 'cell')}",
+        )
+        # A later run that finds nothing changed would leave out again what failed now.
+        if found is not None:
+            self._decided(Step(REPORT), fingerprints.reporting(self.study))
+
     def publish(self) -> Outcome:
         """Make the run's tables those of the study, and its report."""
         adjust(self.work)
+        self._synthesise()
         tables.write_text(self.outputs.root / "README.md", data_card())
-        self._decided(Step(REPORT), fingerprints.reporting(self.study))
         runs.publish(self.run, self.outputs)
         write_manifest(self.outputs)
         made = self.perform(Step(REPORT), self._guarded(lambda tick: report(self.outputs, self.run.run_id)))
         return Outcome(self.run.state, made, tuple(_sentence(s) for s in self.run.failures))
+
+    def copy(self, url: str, outcome: Outcome) -> Outcome:
+        """Copy what is published here to where the study says."""
+        failed = len(self.run.failures)
+        self._step(Step(PUBLISH), lambda tick: publishing.publish(self.outputs, url), partial(_copied, url))
+        failures = tuple(_sentence(s) for s in self.run.failures[failed:])
+        return replace(outcome, failures=(*outcome.failures, *failures))
 
 
 def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = False) -> Outcome:
@@ -303,10 +343,11 @@ def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = Fals
         tables.writing(outputs.root),
         outputs.lock(f"a run of study {study.name}", lambda text: progress.console.print(text, markup=False)),
         log.written(outputs),
+        cluster.workers() as workers,
     ):
         began = time.monotonic()
         earlier = None if force else Earlier.find(outputs, study.name)
-        made = Refresh(runs.start(study), outputs, perform, Decisions(study, outputs, earlier))
+        made = Refresh(runs.start(study), outputs, perform, Decisions(study, outputs, earlier), workers)
         log.line("start", run_id=made.run.run_id, study=study.name)
         made.resolve()
         if made.decisions.unchanged():
@@ -314,6 +355,8 @@ def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = Fals
         else:
             made.cells()
             outcome = made.publish()
+        if study.publish:
+            outcome = made.copy(study.publish, outcome)
         log.line(
             "end", run_id=made.run.run_id, study=study.name, outcome=outcome.state,
             seconds=round(time.monotonic() - began, 3), detail=outcome.report.headline, note=outcome.note,
@@ -328,8 +371,15 @@ def _nothing(made: Refresh) -> Outcome:
     run, decisions = made.earlier.run, made.decisions
     cached = [o.location for o in (*decisions.datasets.values(), *decisions.base_models.values()) if o.from_cache]
     unasked = f" (the Hub could not be asked about {', '.join(cached)})" if cached else ""
-    note = f"nothing changed since run {run['run_id']}, so nothing was done{unasked}"
+    silent = [o.location for o in decisions.base_models.values() if o.revision == UNKNOWN]
+    unseen = f" (whether {', '.join(silent)} changed, its endpoint does not say)" if silent else ""
+    note = f"nothing changed since run {run['run_id']}, so nothing was done{unasked}{unseen}"
     return Outcome(UNCHANGED, published(made.outputs, run["run_id"]), (), note)
+
+
+def _copied(url: str, found: publishing.Copied) -> str:
+    now = f"{count(found.n_copied, 'file')} copied, {size(found.n_bytes)}" if found.n_copied else "all there already"
+    return f"{count(found.n_files, 'file')} at {url}, {now}"
 
 
 def _fetched(found: Fetched) -> str:
@@ -339,9 +389,9 @@ def _fetched(found: Fetched) -> str:
 
 def _scored(found: Scored) -> str:
     stored = "all stored already" if not found.n_scored_now else f"{found.n_tokens_now:,} tokens scored now"
-    padded = f", in padded batches ({found.why_padded})" if found.why_padded else ""
+    note = f", {found.note}" if found.note else ""
     precision = f"; {found.dtype} {found.precision}" if found.precision else ""
-    return f"{count(found.n_scored, 'response')}, {stored}{padded}{precision}"
+    return f"{count(found.n_scored, 'response')}, {stored}{note}{precision}"
 
 
 def _sentence(stage: Stage) -> str:

@@ -43,15 +43,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(prefect_server: None, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A run of a study in which nothing failed, beside measurements of a file and a study of remedies.
+    """A run of a study of two datasets under one base model, in which nothing failed, beside measurements of a file and
+    a study of remedies.
 
-    They come first, so that the report, which tells the disk use, has seen them.
+    These come first: the report tells of all tables in the folder.
     """
     folder = tmp_path_factory.mktemp("finished")
-    study = write_study(folder, tiny, more="token_logprobs = true")
     file = write_rows(folder / "log.jsonl", [{"prompt": f"{k % 3}", "response": f"the dog {k}"} for k in range(6)])
     under = (str(file), "--base-model", str(tiny), "--outputs", str(folder / "outputs"))
     run_command(folder, "temperature", *under, "--temperatures", "1,2", "--samples", "2", "--max-tokens", "4")
     run_command(folder, "monitor", *under, "--baseline-draws", "2", "--max-tokens", "4")
     run_command(folder, "sample", str(write_remedies(folder, tiny)), "--outputs", str(folder / "outputs"))
+    study = write_study(folder, tiny, more="token_logprobs = true")
     return run_command(folder, "run", str(study), "--outputs", str(folder / "outputs"))

@@ -31,7 +31,7 @@ MAKING = ("open", "os.rename", "os.mkdir", "os.symlink")
 COMPLETED, PARTIAL, TOLD, BROKEN, KILLED = 0, 1, 2, 3, -signal.SIGKILL
 TABLES = (
     *("responses", "features", "scores", "comparisons", "differences", "estimates", "forecasts"),
-    *("prompt_forecasts", "diversity", "exclusions"),
+    *("prompt_forecasts", "diversity", "exclusions", "heterogeneity", "influences", "synthesis", "agreement"),
 )
 _KEYS = {"responses": ["response_id"], "features": ["response_id"], "scores": ["response_id", "conditional"]}
 

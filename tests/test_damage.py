@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import damage, runs, tables
+from analysis.collapse.diversity.sides import diversity
 from analysis.collapse.stage import forecast
 from analysis.damage import Unreadable
 from analysis.errors import TypicalityError
@@ -26,6 +27,7 @@ from analysis.outputs import STUDY_TABLES, Outputs
 from analysis.preferences.stage import fetch
 from analysis.regression.multiplicity import adjust
 from analysis.regression.stage import estimate
+from analysis.regression.synthesis import synthesise
 from analysis.report.stage import report
 from analysis.schemas import TABLES
 from analysis.study import Study, load
@@ -336,11 +338,13 @@ def run(study: Study, outputs: Outputs, tell: Callable[[str], None] = never) -> 
                 made.scored[dataset.key, model.key] = scored
                 estimate(dataset.key, model.key, scored.scoring_id, study, made.run_id, outputs, work)
                 forecast(dataset.key, model.key, scored.scoring_id, study, outputs, work)
+                diversity(dataset.key, {model.key: scored.scoring_id}, study, outputs, work)
                 made.estimated.add((dataset.key, model.key))
             except TypicalityError as error:
                 failures.append(str(error))
         adjust(work)
         if not failures:
+            synthesise(study, {d.key: d.rater for d in study.datasets}, work)
             runs.publish(made, outputs)
             write_manifest(outputs)
             report(outputs, made.run_id)

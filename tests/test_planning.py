@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.likelihood import model
+from analysis.likelihood.backends import transformers as local
 from analysis.outputs import Outputs
 from analysis.planning import plan
 from analysis.study import load
@@ -26,9 +26,10 @@ def told(study: Path) -> list[tuple[str, str, bool]]:
 
 
 def test_before_a_first_run_everything_is_to_be_done(place: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(model, "load", None)
     outputs = Outputs(place.parent / "outputs")
-    steps = plan(load(place), outputs)
+    with monkeypatch.context() as patched:
+        patched.setattr(local, "load", None)
+        steps = plan(load(place), outputs)
     cells = [(stage, dataset) for dataset in ("pairs", "graded") for stage in ("score", "fit")]
     sides = [("diversity", "pairs"), ("diversity", "graded")]
     assert [(s.stage, s.dataset) for s in steps] == [("fetch", "pairs"), ("fetch", "graded"), *cells, *sides]

@@ -19,12 +19,12 @@ HEAD_STEP = 16
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Log-likelihood of a response (nats), mean entropy of its next-token distributions (nats per token), and the
-    log-likelihood of each of its tokens (nats).
+    """Log-likelihood of a response (nats), mean entropy of its next-token distributions (nats per token; None where
+    it cannot be had), and the log-likelihood of each of its tokens (nats).
     """
 
     sum_logprob: float
-    mean_entropy: float
+    mean_entropy: float | None
     token_logprobs: npt.NDArray[np.float32]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from analysis import tables
-from analysis.likelihood.encoding import Encoded, Encoder
+from analysis.ids import content_id
+from analysis.likelihood import SCORER_VERSION
+from analysis.likelihood.encoding import Encoded, Encoder, LongResponses
 from analysis.likelihood.templates import render
 from analysis.outputs import Outputs
 from analysis.preferences.records import Message
@@ -28,12 +30,56 @@ _COLUMNS = ("prompt_id", "comparison_id", "response_a", "response_b")
 _FILE = "__filename"
 
 
-class Job(NamedTuple):
-    """One likelihood to compute: of a text, given its prompt or alone."""
+class Reading(Protocol):
+    """What a study says of how texts are read."""
+
+    @property
+    def template(self) -> str:
+        """How prompt and response are joined."""
+
+    @property
+    def long_responses(self) -> LongResponses:
+        """What is done to responses beyond the window."""
+
+    @property
+    def token_logprobs(self) -> bool:
+        """Whether it is to be known where tokens end."""
+
+    @property
+    def needs_unconditional(self) -> bool:
+        """Whether log p(response) is to be scored, too."""
+
+
+class Text(Protocol):
+    """What is recorded of a text that was scored; see `Encoded`."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def n_tokens(self) -> int: ...
+    @property
+    def n_bytes(self) -> int: ...
+    @property
+    def straddles(self) -> bool: ...
+    @property
+    def start_token(self) -> str: ...
+    @property
+    def n_prompt_tokens_cut(self) -> int: ...
+    @property
+    def n_response_tokens_cut(self) -> int: ...
+    @property
+    def ends(self) -> tuple[int, ...]: ...
+
+
+T = TypeVar("T")
+
+
+class Job(NamedTuple, Generic[T]):
+    """One likelihood to compute: of a text (as its backend takes it), given its prompt or alone."""
 
     text_id: str
     conditional: bool
-    encoded: Encoded
+    encoded: T
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -154,6 +200,46 @@ def _sized(block: Block) -> Iterator[Block]:
         yield from _sized(Block(part, [r for r in block.responses if (r["prompt_id"] < middle) == before]))
 
 
+def prefixes_of(block: Block, template: str, tokenizer: Any = None) -> dict[str, str]:
+    """The text before the response of each text of a block; where there is none, that is noted in the block."""
+    prefixes: dict[str, str] = {}
+    for text_id, row in block.texts.items():
+        try:
+            prefixes[text_id] = render(template, tuple(Message(**m) for m in row["prompt"]), tokenizer)
+        except ValueError as error:
+            block.unscorable[text_id] = f"the chat template refuses the prompt: {error}"
+    return prefixes
+
+
+def provenance(
+    *,
+    base_model: str,
+    revision: str,
+    tokenizer: str,
+    window: int | None,
+    dtype: str,
+    backend: str,
+    study: Reading,
+    **further: str,
+) -> dict[str, Any]:
+    """Columns of `scores` that are the same for all texts of a scoring, with its id, the hash of all that decides.
+
+    `further` decides, too, and has no column.
+    """
+    columns = {
+        "base_model": base_model,
+        "revision": revision,
+        "tokenizer": tokenizer,
+        "template": study.template,
+        "context_window": window,
+        "long_responses": study.long_responses,
+        "dtype": dtype,
+        "backend": backend,
+        "scorer_version": SCORER_VERSION,
+    }
+    return {"scoring_id": content_id(*(f"{k}={v}" for k, v in {**columns, **further}.items())), **columns}
+
+
 @dataclass(frozen=True)
 class Reader:
     """Turns the texts of a block into jobs: the template and the tokenizer, and which likelihoods are needed."""
@@ -163,19 +249,13 @@ class Reader:
     template: str
     needed: Sequence[bool]
 
-    def jobs(self, block: Block) -> list[Job]:
+    def jobs(self, block: Block) -> list[Job[Encoded]]:
         """Every likelihood the block asks for, in the order of ids; what cannot be scored is noted in it."""
-        prefixes: dict[str, str] = {}
-        for text_id, row in block.texts.items():
-            try:
-                prompt = tuple(Message(**m) for m in row["prompt"])
-                prefixes[text_id] = render(self.template, prompt, self.tokenizer)
-            except ValueError as error:
-                block.unscorable[text_id] = f"the chat template refuses the prompt: {error}"
+        prefixes = prefixes_of(block, self.template, self.tokenizer)
         encoded = self.encoder.encode(list(prefixes.values()), [block.texts[t]["response"] for t in prefixes])
         return sorted(self._jobs(prefixes, encoded, block), key=lambda j: (not j.conditional, j.text_id))
 
-    def _jobs(self, texts: Iterable[str], encoded: Sequence[Encoded | str], block: Block) -> Iterator[Job]:
+    def _jobs(self, texts: Iterable[str], encoded: Sequence[Encoded | str], block: Block) -> Iterator[Job[Encoded]]:
         for text_id, found in zip(texts, encoded, strict=True):
             for conditional in self.needed:
                 made = found if conditional or isinstance(found, str) else self.encoder.unconditional(found)

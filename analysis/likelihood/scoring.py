@@ -1,55 +1,32 @@
 """One base model at work on the blocks of a dataset: what is missing is scored, in shards, and counted."""
 
-import gc
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.errors import CellError, one_line
+from analysis.errors import CellError
 from analysis.hub import Origin
-from analysis.ids import content_id
-from analysis.likelihood import SCORER_VERSION
-from analysis.likelihood.encoding import Encoder, LongResponses
-from analysis.likelihood.model import Located, load, locate, tokenizer_of, tokenizer_sha256, window_of
-from analysis.likelihood.request import Block, Job, Reader
+from analysis.likelihood import backends
+from analysis.likelihood.backends import Result, Workers
+from analysis.likelihood.request import Block, Job
 from analysis.likelihood.store import Key, Store, score_row, token_row
 from analysis.outputs import Outputs
 from analysis.study import BaseModelSpec, Study
 
 if TYPE_CHECKING:
-    from analysis.likelihood.forward import Likelihood
-    from analysis.likelihood.scorer import Batch, Scorer
+    from analysis.likelihood.model import Located
+    from analysis.likelihood.scorer import Batch
 
-# What a shard costs, in floating-point operations of its matrix products: well under a minute on one or two cores.
-SHARD_FLOP = 6e12
-SHARD_TOKENS = 2_048, 262_144
-GPU_SHARD_TOKENS = 262_144
-# Where a shard takes longer all the same, it is committed in pieces of whole batches, which changes no arithmetic.
+# Where a shard takes longer, it is committed in pieces of whole batches, which changes no arithmetic.
 LONGEST_SHARD_S = 20.0
 # Memorised, by (n, p)-discoverable extraction (Hayes et al. 2024, arXiv 2410.19482): a text of so many tokens that the
 # base model writes word for word at least once in so many tries.
 MEMORISED_TOKENS, MEMORISED_TRIES = 50, 1_000
 NOT_FINITE = "the base model returned no finite likelihood"
 _FACTS = ("device", "truncated", "n_response_tokens_cut", "straddles", "sum_logprob", "n_tokens")
-
-
-@lru_cache(maxsize=1)
-def _scorer(located: Located, spec: BaseModelSpec) -> "Scorer":
-    from analysis.likelihood.scorer import Scorer
-
-    # The one before goes first: two need not fit in memory. It and what stands in for its layers hold each other.
-    if _scorer.cache_info().currsize:
-        _scorer.cache_clear()
-        gc.collect()
-    model = load(located, spec)
-    try:
-        return Scorer(model, spec.batch_tokens)
-    except (RuntimeError, MemoryError) as error:
-        raise CellError(f"base model {spec.key!r} cannot be run on {model.device}: {one_line(error)}") from error
 
 
 @dataclass
@@ -77,43 +54,6 @@ class Counts:
         self.n_memorised += n * bool(certain)
 
 
-class Reading(Protocol):
-    """What a study says of how texts are read."""
-
-    @property
-    def template(self) -> str:
-        """How prompt and response are joined."""
-
-    @property
-    def long_responses(self) -> LongResponses:
-        """What is done to responses beyond the window."""
-
-    @property
-    def token_logprobs(self) -> bool:
-        """Whether it is to be known where tokens end."""
-
-    @property
-    def needs_unconditional(self) -> bool:
-        """Whether log p(response) is to be scored, too."""
-
-
-def reader_of(spec: BaseModelSpec, study: Reading, located: Located) -> tuple[Reader, dict[str, Any]]:
-    """What turns texts into what is to be scored, and the columns of `scores` that say under which model and how.
-
-    Neither needs the base model's weights.
-
-    Raises
-    ------
-    CellError
-        If the tokenizer or the configuration cannot be read, or cannot do what the study asks.
-    """
-    tokenizer, window = tokenizer_of(located), window_of(located, spec.context_window)
-    encoder = Encoder(tokenizer, window, study.long_responses, chat=study.template == "chat", ends=study.token_logprobs)
-    needed = [True] + [False] * study.needs_unconditional
-    constant = _provenance(spec, located, tokenizer_sha256(tokenizer), window, study)
-    return Reader(encoder, tokenizer, study.template, needed), constant
-
-
 def stores_of(study: Study, outputs: Outputs, scoring_id: str) -> dict[str, Store]:
     """The tables that a study's scoring goes to; scores come last: a text that has one is looked at no more."""
     names = ("token_logprobs", "scores") if study.token_logprobs else ("scores",)
@@ -129,16 +69,27 @@ class Scoring:
         If the base model cannot be had or cannot score this template.
     """
 
-    def __init__(self, spec: BaseModelSpec, study: Study, outputs: Outputs, origin: Origin | None = None) -> None:
-        self.spec, self.counts, self.why_padded = spec, Counts(), ""
-        self.located = locate(spec, origin)
-        self.reader, self.constant = reader_of(spec, study, self.located)
+    def __init__(
+        self,
+        spec: BaseModelSpec,
+        study: Study,
+        outputs: Outputs,
+        origin: Origin | None = None,
+        workers: Workers | None = None,
+    ) -> None:
+        self.spec, self.counts = spec, Counts()
+        self.backend = backends.ready(spec, study, origin, workers=workers)
         self.stores = stores_of(study, outputs, self.scoring_id)
+
+    @property
+    def located(self) -> "Located":
+        """Where the base model is."""
+        return self.backend.located
 
     @property
     def scoring_id(self) -> str:
         """Hash of all that decides a score but the text."""
-        return str(self.constant["scoring_id"])
+        return str(self.backend.columns["scoring_id"])
 
     def run(self, block: Block) -> Iterator[float]:
         """Score what is missing of a block; gives, now and then, the share of this work that is done."""
@@ -149,41 +100,46 @@ class Scoring:
                 self.counts.add(row, len(block.ids[text_id]))
         stored = {name: set(rows) for name, rows in found.items()}
         done = set.intersection(*stored.values())
-        if any((text_id, c) not in done for text_id in block.ids for c in self.reader.needed):
-            jobs = self.reader.jobs(block)
+        if any((text_id, c) not in done for text_id in block.ids for c in self.backend.needed):
+            jobs = self.backend.jobs(block)
             requests = [part for part in _requests(jobs, block) if any(job.key not in done for job in part)]
             for number, part in enumerate(requests):
                 for share in self._score(block, part, stored):
                     yield (number + share) / len(requests)
 
-    def _score(self, block: Block, jobs: Sequence[Job], stored: dict[str, set[Key]]) -> Iterator[float]:
-        scorer = _scorer(self.located, self.spec)
-        self.why_padded = scorer.why_padded
-        texts, done = [job.encoded for job in jobs], set.intersection(*stored.values())
-        size = _shard_tokens(self.located.n_parameters, scorer.device)
+    def _score(self, block: Block, jobs: Sequence[Job[Any]], stored: dict[str, set[Key]]) -> Iterator[float]:
+        done = set.intersection(*stored.values())
         # A batch is always run as a whole: what is stored already must not change the arithmetic of the rest.
         shards = [
             [b for b in shard if any(jobs[i].key not in done for i in b.texts)]
-            for shard in _shards(scorer.batches(texts), size)
+            for shard in _shards(self.backend.batches(jobs), self.backend.shard_tokens)
         ]
         chosen = [batch for shard in shards for batch in shard]
-        total, n_tokens = sum(batch.n_tokens for batch in chosen), 0
-        results = scorer.score_all(texts, chosen)
+        total, n_planned, n_read = sum(batch.n_tokens for batch in chosen), 0, 0
+        results = self.backend.score_all(jobs, chosen)
         scored_now: set[str] = set()
         for shard in shards:
             rows: dict[str, list[dict[str, Any]]] = {name: [] for name in self.stores}
             began = time.monotonic()
-            for batch, found in zip(shard, results, strict=False):
-                for i, made in found:
-                    if jobs[i].key not in done and self._keep(block, jobs[i], made, scorer.device, stored, rows):
-                        scored_now.add(jobs[i].text_id)
-                n_tokens += batch.n_tokens
-                if time.monotonic() - began > LONGEST_SHARD_S:
-                    self._write(rows)
-                    began = time.monotonic()
-                yield n_tokens / total
+            try:
+                for batch, found in zip(shard, results, strict=False):
+                    for result in found:
+                        job = jobs[result.job]
+                        if job.key not in done and self._keep(block, job, result, stored, rows):
+                            scored_now.add(job.text_id)
+                    n_planned += batch.n_tokens
+                    counted = [result.n_tokens for result in found if result.n_tokens is not None]
+                    n_read += sum(counted) if counted else batch.n_tokens
+                    if time.monotonic() - began > LONGEST_SHARD_S:
+                        self._write(rows)
+                        began = time.monotonic()
+                    yield n_planned / total
+            except CellError:
+                # What came before an endpoint's failure has been paid.
+                self._write(rows)
+                raise
             self._write(rows)
-        self.counts.n_tokens_now += n_tokens
+        self.counts.n_tokens_now += n_read
         self.counts.n_scored_now += sum(len(block.ids[t]) for t in scored_now - block.unscorable.keys())
 
     def _write(self, rows: dict[str, list[dict[str, Any]]]) -> None:
@@ -195,63 +151,42 @@ class Scoring:
     def _keep(
         self,
         block: Block,
-        job: Job,
-        made: "Likelihood",
-        device: str,
+        job: Job[Any],
+        result: Result,
         stored: dict[str, set[Key]],
         rows: dict[str, list[dict[str, Any]]],
     ) -> bool:
         """Put what was computed into the rows of the tables that do not have it; False where it is no number."""
-        if not (np.isfinite(made.sum_logprob) and np.isfinite(made.mean_entropy)):
+        text, made = result.text, result.found
+        if text is None or isinstance(made, str):
+            block.fail(job.text_id, job.conditional, str(made))
+            return False
+        if not (np.isfinite(made.sum_logprob) and (made.mean_entropy is None or np.isfinite(made.mean_entropy))):
             block.fail(job.text_id, job.conditional, NOT_FINITE)
             return False
         ids, prompt_id = block.ids[job.text_id], block.texts[job.text_id]["prompt_id"]
         if "token_logprobs" in rows and job.key not in stored["token_logprobs"]:
-            row = {**token_row(job, made), "prompt_id": prompt_id, "scoring_id": self.scoring_id}
+            row = {**token_row(job, text, made), "prompt_id": prompt_id, "scoring_id": self.scoring_id}
             rows["token_logprobs"] += [{**row, "response_id": response_id} for response_id in ids]
         if job.key not in stored["scores"]:
-            row = {**self.constant, **score_row(job, made), "prompt_id": prompt_id, "device": device}
+            row = {**self.backend.columns, **score_row(job, text, made), "prompt_id": prompt_id}
+            row["device"] = self.backend.device
             rows["scores"] += [{**row, "response_id": response_id} for response_id in ids]
             if job.conditional:
                 self.counts.add(row, len(ids))
         return True
 
 
-def _provenance(
-    spec: BaseModelSpec, located: Located, tokenizer: str, window: int | None, study: Reading
-) -> dict[str, Any]:
-    decides = {
-        "base_model": located.name,
-        "revision": located.revision,
-        "tokenizer": tokenizer,
-        "template": study.template,
-        "context_window": window,
-        "long_responses": study.long_responses,
-        "dtype": spec.dtype,
-        "backend": spec.backend,
-        "scorer_version": SCORER_VERSION,
-    }
-    return {"scoring_id": content_id(*(f"{k}={v}" for k, v in decides.items())), **decides}
-
-
-def _requests(jobs: Sequence[Job], block: Block) -> list[list[Job]]:
+def _requests(jobs: Sequence[Job[Any]], block: Block) -> list[list[Job[Any]]]:
     """The jobs, apart by the fetch that added their texts.
 
     Each part is planned by itself: the texts by which a dataset grew share no batch with those that have scores, which
     would all be computed again.
     """
-    found: dict[str, list[Job]] = {}
+    found: dict[str, list[Job[Any]]] = {}
     for job in jobs:
         found.setdefault(block.files[job.text_id], []).append(job)
     return [found[name] for name in sorted(found)]
-
-
-def _shard_tokens(n_parameters: int, device: str) -> int:
-    """How many tokens a shard holds: what is lost when a run is killed."""
-    if device != "cpu":
-        return GPU_SHARD_TOKENS
-    least, most = SHARD_TOKENS
-    return int(min(max(SHARD_FLOP / (2 * n_parameters), least), most))
 
 
 def _shards(batches: Sequence["Batch"], n_tokens: int) -> list[list["Batch"]]:

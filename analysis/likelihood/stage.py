@@ -15,11 +15,12 @@ from analysis.errors import CellError
 from analysis.exclusions import Tally
 from analysis.hub import Origin
 from analysis.ids import cell_name
+from analysis.likelihood.backends import Workers
 from analysis.likelihood.precision import SAMPLE_PROMPTS, Precision, deviation
 from analysis.likelihood.request import Block, blocks
 from analysis.likelihood.scoring import Scoring
 from analysis.outputs import Outputs
-from analysis.study import BaseModelSpec, Study
+from analysis.study import UNKNOWN, BaseModelSpec, Study
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Scored:
     n_scored: int
     n_scored_now: int
     n_tokens_now: int
-    why_padded: str
+    note: str
     n_truncated: int
     n_cut: int
     n_straddling: int
@@ -56,6 +57,7 @@ def score(
     work: Path,
     tick: Callable[[int, int], None] = lambda done, total: None,
     origin: Origin | None = None,
+    workers: Workers | None = None,
 ) -> Scored:
     """Score the responses of a dataset under a base model, as far as they are not in the table yet.
 
@@ -69,6 +71,8 @@ def score(
         Called with the comparisons done and the comparisons there are.
     origin
         What the base model's revision stands for, where that is known already.
+    workers
+        Processes that work for the backend, if it needs some.
 
     Raises
     ------
@@ -77,7 +81,7 @@ def score(
     """
     path = work / "comparisons" / f"{dataset}.parquet"
     total, done = tables.n_rows(path), 0
-    scoring = Scoring(spec, study, outputs, origin)
+    scoring = Scoring(spec, study, outputs, origin, workers)
     tally = Tally(study.name, dataset, "likelihood", spec.key)
     for block in blocks(path, outputs):
         for share in scoring.run(block):
@@ -90,7 +94,7 @@ def score(
     counts = asdict(scoring.counts)
     if not counts["n_scored"]:
         raise CellError(f"base model {spec.key!r} could score none of the responses: {tally.summary()}")
-    reference_id, precision = _precision(scoring, study, path, outputs)
+    reference_id, precision = _precision(scoring, study, path, outputs, workers)
     return Scored(
         dataset=dataset,
         base_model=spec.key,
@@ -98,22 +102,24 @@ def score(
         revision=scoring.located.revision,
         scoring_id=scoring.scoring_id,
         reference_id=reference_id,
-        dtype=spec.dtype,
+        dtype=str(scoring.backend.columns["dtype"]),
         device=", ".join(sorted(counts.pop("devices"))),
         n_parameters=scoring.located.n_parameters,
         from_cache=scoring.located.from_cache,
-        why_padded=scoring.why_padded,
+        note=scoring.backend.note,
         precision=precision,
         **counts,
     )
 
 
-def _precision(scoring: Scoring, study: Study, path: Path, outputs: Outputs) -> tuple[str | None, Precision | None]:
+def _precision(
+    scoring: Scoring, study: Study, path: Path, outputs: Outputs, workers: Workers | None
+) -> tuple[str | None, Precision | None]:
     """How far the scores are from those in float32, on a sample that is scored in both, and the latter's scoring_id.
 
-    There is neither where the scores are in float32 themselves.
+    There is neither where the scores are in float32 themselves, or in a type that nobody can tell.
     """
-    if scoring.spec.dtype == "float32":
+    if scoring.backend.columns["dtype"] in ("float32", UNKNOWN):
         return None, None
     sample = list(blocks(path, outputs, SAMPLE_PROMPTS))
     alone = {"measures": ("mean_logprob",), "specifications": ("rate",), "token_logprobs": False}
@@ -121,7 +127,7 @@ def _precision(scoring: Scoring, study: Study, path: Path, outputs: Outputs) -> 
     spec, located = scoring.spec.model_copy(update={"dtype": "float32"}), scoring.located
     origin = Origin(located.name, located.revision, located.from_cache)
     try:
-        reference = Scoring(spec, needed, outputs, origin)
+        reference = Scoring(spec, needed, outputs, origin, workers)
         for block in sample:
             for _ in reference.run(block):
                 pass

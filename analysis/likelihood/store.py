@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 
 from analysis import tables
 from analysis.ids import content_id
-from analysis.likelihood.request import Block, Job
+from analysis.likelihood.request import Block, Job, Text
 from analysis.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -70,9 +70,8 @@ class Store:
             tables.write(self.folder / f"{self.scoring_id}-{shard[:16]}.parquet", self.name, rows)
 
 
-def score_row(job: Job, made: "Likelihood") -> dict[str, Any]:
+def score_row(job: Job[Any], text: Text, made: "Likelihood") -> dict[str, Any]:
     """What a row of `scores` says of the text alone."""
-    text = job.encoded
     return {
         "text_id": job.text_id,
         "conditional": job.conditional,
@@ -89,11 +88,11 @@ def score_row(job: Job, made: "Likelihood") -> dict[str, Any]:
     }
 
 
-def token_row(job: Job, made: "Likelihood") -> dict[str, Any]:
+def token_row(job: Job[Any], text: Text, made: "Likelihood") -> dict[str, Any]:
     """What a row of `token_logprobs` says of the text alone."""
     return {
         "text_id": job.text_id,
         "conditional": job.conditional,
         "token_logprobs": made.token_logprobs,
-        "token_ends": job.encoded.ends,
+        "token_ends": text.ends,
     }

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from analysis.errors import CellError, StudyError, one_line
+from analysis.likelihood.backends.transformers import reader_of
 from analysis.likelihood.encoding import Encoded, LongResponses
 from analysis.likelihood.model import Located, load, locate, window_of
 from analysis.likelihood.request import Reader
-from analysis.likelihood.scoring import NOT_FINITE, reader_of
+from analysis.likelihood.scoring import NOT_FINITE
 from analysis.likelihood.templates import check_template, render
 from analysis.preferences.records import Prompt
 from analysis.study import BaseModelSpec
@@ -174,7 +175,7 @@ class BaseModel:
 
 
 def _scored(text: Encoded, made: "Likelihood") -> Scored | str:
-    if not (np.isfinite(made.sum_logprob) and np.isfinite(made.mean_entropy)):
+    if made.mean_entropy is None or not np.isfinite([made.sum_logprob, made.mean_entropy]).all():
         return NOT_FINITE
     return Scored(made, text.n_prompt_tokens_cut + text.n_response_tokens_cut > 0)
 

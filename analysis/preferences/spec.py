@@ -45,6 +45,13 @@ class CatalogueDataset(BaseModel):
         return entry(self.name).rater
 
     @property
+    def judged(self) -> str:
+        """What was judged: `pairs`, or responses that are `graded` or `ranked`."""
+        from analysis.preferences.catalogue import entry
+
+        return entry(self.name).shape
+
+    @property
     def outcome_rating(self) -> str | None:
         """The rating of each response that is the outcome; None where none is."""
         from analysis.preferences.catalogue import entry
@@ -135,6 +142,11 @@ class OwnDataset(BaseModel):
     def key(self) -> str:
         """The label in tables."""
         return self.label or self.name
+
+    @property
+    def judged(self) -> str:
+        """What was judged: `pairs`, or responses that are `graded` or `ranked`."""
+        return self.shape
 
     @property
     def outcome_rating(self) -> str | None:

@@ -44,6 +44,8 @@ class Cell:
         (m,) values of the responses: the measures, their lengths, and the covariates known of a text.
     quality
         (n,) ratings of a and of b, after turning, by name; NaN where they are missing.
+    complete
+        Whether the responses of a prompt were rated or ranked, so that two that no comparison holds are tied.
     """
 
     comparisons: pa.Table
@@ -53,6 +55,7 @@ class Cell:
     turn: Array
     values: dict[str, Array]
     quality: dict[str, tuple[Array, Array]]
+    complete: bool = False
 
     def __len__(self) -> int:
         return len(self.a)
@@ -186,7 +189,7 @@ def quality(column: pa.ChunkedArray) -> dict[str, tuple[Array, Array]]:
 def _measured(
     ids: pa.Array, scoring_id: str, measures: Sequence[str], outputs: Outputs, fluency: bool
 ) -> dict[str, Array]:
-    columns = ["response_id", "conditional", "sum_logprob", "n_tokens", "n_bytes"]
+    columns = ["response_id", "conditional", "sum_logprob", "n_tokens", "n_bytes", "mean_entropy"]
     where = ds.field("response_id").isin(ids)
     scores = tables.scan("scores", score_files(outputs, scoring_id), columns, where)
     both = {c: scores.filter(pc.equal(scores["conditional"], c)) for c in (True, False)}
@@ -194,6 +197,9 @@ def _measured(
     found["sum_logprob_unconditional"] = _aligned(both[False], "sum_logprob", ids)
     made: dict[str, Array] = {name: MEASURES[name].compute(found) for name in measures}
     made |= {name: found[name] for name in LENGTHS}
+    made["surprisal_entropy"] = -np.abs(
+        -found["sum_logprob"] / found["n_tokens"] - _aligned(both[True], "mean_entropy", ids)
+    )
     if fluency:
         made["fluency"] = found["sum_logprob_unconditional"] / found["n_tokens"]
     return made

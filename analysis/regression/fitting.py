@@ -10,6 +10,7 @@ from analysis.regression import bradley_terry, effects, graded, ordered
 from analysis.regression.bootstrap import BOOTSTRAP, FEW_CLUSTERS, TOO_FEW, bootstrap_t, draw_logit, draw_mean
 from analysis.regression.bradley_terry import Fit
 from analysis.regression.cell import codes
+from analysis.regression.choice import conditional_rows, rank_ordered_rows
 from analysis.regression.effects import Effect
 from analysis.regression.inference import (
     CLUSTERED,
@@ -24,11 +25,27 @@ from analysis.regression.inference import (
 )
 from analysis.regression.part import TYPICALITY, Part
 from analysis.regression.rows import Row, row_of
+from analysis.regression.shape import Curve, curve_rows, linearity, quadratic, spline, vuong_rows
 from analysis.regression.specifications import SPECIFICATIONS, Specification
 from analysis.regression.terms import Terms, another_prompt, fit_terms, mask_of, without_certain
+from analysis.regression.within import ratings_rows
 
+# What fits responses, or takes random numbers.
+_RESPONSES: dict[str, Callable[[str, Part, np.random.Generator], Iterator[Row]]] = {
+    "ratings": ratings_rows,
+    "conditional": conditional_rows,
+    "rank_ordered": rank_ordered_rows,
+    "vuong": vuong_rows,
+}
+_CURVES: dict[str, Callable[[Part], Curve]] = {"quadratic": quadratic, "spline": spline}
 TWO_WAY = "clustered by prompt and by annotator (two-way sandwich, each × G/(G−1)), t with min(G)−1 degrees of freedom"
 BINS = 10
+_SIZES = ("odds_ratio_sd", "probability_change", "marginal_effect", "marginal_effect_std_error")
+Note = Callable[[str, Part, Fit], None]
+
+
+def unnoted(name: str, part: Part, fitted: Fit) -> None:
+    """Take no notice of a fit."""
 
 
 @dataclass
@@ -43,11 +60,14 @@ class Fitter:
         What counts as no bias: rates within this distance of one half.
     random
         For placebos and resampling.
+    note
+        Called with what each rung of the ladder was fitted to, and the fit.
     """
 
     part: Part
     margin: float
     random: np.random.Generator
+    note: Note = unnoted
     _raw: dict[int, tuple[Fit, Effect]] = field(default_factory=dict)
 
     def rows(self, name: str, reason: str | None = None) -> list[Row]:
@@ -58,7 +78,8 @@ class Fitter:
             "ladder": self._ladder,
             "rival": self._rival,
             "annotators": self._annotators,
-            "quadratic": self._quadratic,
+            **dict.fromkeys(_CURVES, self._curve),
+            **dict.fromkeys(_RESPONSES, self._responses),
             "binned": self._binned,
             "placebo_labels": self._placebo_labels,
             "placebo_prompts": self._placebo_prompts,
@@ -109,12 +130,23 @@ class Fitter:
             "power": effects.power(self.margin, std_error, n_prompts),
         }
 
-    def _ladder(self, name: str, specification: Specification) -> Iterator[Row]:
-        part, groups = self._with_groups(specification)
+    def controls(self, name: str) -> tuple[Part, Terms, dict[str, str]]:
+        """What a rung of the ladder is fitted to: the comparisons, the controls, and those that cannot be had, and why.
+
+        Raises
+        ------
+        NoEstimate
+            If the dataset lacks what the rung is there for, or no comparison is left.
+        """
+        part, groups = self._with_groups(SPECIFICATIONS[name])
         part, certain = without_certain(part, groups)
+        return part, [(n, x) for group in groups for n, x in part.covariates(group) if n not in certain], certain
+
+    def _ladder(self, name: str, specification: Specification) -> Iterator[Row]:
+        part, controls, certain = self.controls(name)
         weights = part.prompt_weights if specification.by_prompt else None
-        controls = [(n, x) for group in groups for n, x in part.covariates(group) if n not in certain]
         fitted, terms, lost = fit_terms(part, controls, weights)
+        self.note(name, part, fitted)
         lost |= certain
         first, *others = self._term_rows(name, part, fitted, terms, weights)
         yield {**first, **self._effects(part, fitted, terms, controls)}
@@ -185,18 +217,22 @@ class Fitter:
         return self._raw[key][1]
 
     def _rival(self, name: str, specification: Specification) -> Iterator[Row]:
-        part = self.part
-        terms = [(n, x) for group in specification.groups for n, x in part.covariates(group)]
+        part, groups = self._with_groups(specification)
+        terms = [(n, x) for group in groups for n, x in part.covariates(group)]
         fitted = bradley_terry.fit(part.preferred_a, np.column_stack([x for _, x in terms]), part.clusters)
         yield from self._term_rows(name, part, fitted, terms)
 
-    def _quadratic(self, name: str, specification: Specification) -> Iterator[Row]:
-        part, values = self.part, self.part.cell.values[self.part.measure]
-        a, b = (values[side[part.at]] for side in (part.cell.a, part.cell.b))
-        centre = float((a + b).mean() / 2)
-        terms = [(TYPICALITY, part.delta), (f"{TYPICALITY}_squared", (a - centre) ** 2 - (b - centre) ** 2)]
-        fitted = bradley_terry.fit(part.preferred_a, np.column_stack([x for _, x in terms]), part.clusters)
-        yield from self._term_rows(name, part, fitted, terms)
+    def _curve(self, name: str, specification: Specification) -> Iterator[Row]:
+        part, curve = self.part, _CURVES[specification.kind](self.part)
+        fitted = bradley_terry.fit(part.preferred_a, np.column_stack([x for _, x in curve.terms]), part.clusters)
+        for row in self._term_rows(name, part, fitted, curve.terms):
+            # No term of a curve changes while the others stay, so that none has an effect of its own.
+            straight = {"p_linearity": linearity(fitted)} if row["term"] == TYPICALITY else {}
+            yield {**row, **dict.fromkeys(_SIZES), **straight}
+        yield from curve_rows(name, part, curve, fitted)
+
+    def _responses(self, name: str, specification: Specification) -> Iterator[Row]:
+        yield from _RESPONSES[specification.kind](name, self.part, self.random)
 
     def _binned(self, name: str, specification: Specification) -> Iterator[Row]:
         part, size = self.part, np.abs(self.part.delta)
@@ -236,12 +272,8 @@ class Fitter:
         interval = t_interval(float(fitted.coefficients[0]), float(np.sqrt(max(covariance[0, 0], 0.0))), fewest)
         yield row_of(name, TYPICALITY, part, TWO_WAY, interval, part.delta)
 
-    def _with_quality(self) -> Part:
-        """The comparisons that have quality ratings, or all of them where the dataset has none."""
-        return self.part.narrowed(self.part.known("quality")) if self.part.cell.quality else self.part
-
     def _paper(self, name: str, specification: Specification) -> Iterator[Row]:
-        part = self._with_quality()
+        part = self.part.with_quality()
         controls = list(part.covariates("quality"))
         # As the dataset's rows stand, which is what the intercept is about.
         turn = part.cell.turn[part.at]
@@ -256,7 +288,7 @@ class Fitter:
             yield row_of(name, columns[j][0], part, status=reason)
 
     def _paper_ordered(self, name: str, specification: Specification) -> Iterator[Row]:
-        part = self._with_quality()
+        part = self.part.with_quality()
         responses = part.responses()
         if responses is None:
             raise NoEstimate("the responses have no rating that is the outcome")

@@ -16,6 +16,11 @@ OUTCOME = "outcome"
 FEW_OF_A_SOURCE = 10
 MOST_SOURCES = 100
 OTHER = "other sources"
+# Groups that scoring gives, and what to say where it did not.
+_SCORED = {
+    "fluency": "log p(response) has not been scored",
+    "surprisal_entropy": "the scores hold no entropy of the base model's predictions",
+}
 
 
 def wins(delta: Array, preferred_a: Mask) -> Array:
@@ -111,6 +116,10 @@ class Part:
         """The same, with the ties among them."""
         return replace(self, ties=True)
 
+    def with_quality(self) -> "Part":
+        """Only the comparisons that have quality ratings; all of them where the dataset has none."""
+        return self.narrowed(self.known("quality")) if self.cell.quality else self
+
     def known(self, group: str) -> Mask:
         """Which comparisons of the cell have all covariates of a group.
 
@@ -126,8 +135,8 @@ class Part:
         elif group == "source":
             found = np.logical_and.reduce([self.cell.column(s).is_valid().to_numpy() for s in ("source_a", "source_b")])
             reason = "the dataset does not say which model or person wrote a response"
-        elif group == "fluency":
-            found, reason = np.isfinite(self.cell.difference("fluency")), "log p(response) has not been scored"
+        elif group in _SCORED:
+            found, reason = np.isfinite(self.cell.difference(group)), _SCORED[group]
         else:
             return np.ones(len(self.cell), bool)
         found = np.broadcast_to(found, len(self.cell))

@@ -29,6 +29,8 @@ class Specification:
         Whether log p(response) must be scored, too.
     needs_outcome
         Whether the rating that is the outcome must be known of each response.
+    needs_orders
+        Whether it takes only responses that their comparisons order completely.
     takes_ties
         Whether ties are fitted, too.
     """
@@ -41,6 +43,7 @@ class Specification:
     by_prompt: bool = False
     needs_unconditional: bool = False
     needs_outcome: bool = False
+    needs_orders: bool = False
     takes_ties: bool = False
 
 
@@ -97,6 +100,14 @@ SPECIFICATIONS: dict[str, Specification] = {
         "Bradley & Terry 1952; curvature is on responses",
         "quadratic",
     ),
+    "spline": Specification(
+        "Bradley–Terry with a spline",
+        "logit P(a preferred) = f(m_a) − f(m_b), f a restricted cubic spline with knots at the quantiles .05, .35, .65 "
+        "and .95 of the responses compared. Its rows are the terms of f (typicality: the slope below the first knot), "
+        "and f at steps of the measure less f at the median",
+        "Harrell 2015, § 2.4; linearity by a Wald test",
+        "spline",
+    ),
     "binned": Specification(
         "rate by the size of the difference",
         "the rate within each tenth of |m_a − m_b|",
@@ -116,6 +127,32 @@ SPECIFICATIONS: dict[str, Specification] = {
         f"McCullagh 1980; {PAPER}, public code",
         "paper_ordered",
         needs_outcome=True,
+    ),
+    "ratings": Specification(
+        "rating by typicality within the prompt",
+        "rating = level of the prompt + α m + quality, on the responses compared, judged ties among them; α is in "
+        "rating points per unit of the measure. Prompts whose responses all have one rating are there only where the "
+        'dataset keeps ties (ties = "keep"); else α is that of the others',
+        "least squares within prompts (fixed effects)",
+        "ratings",
+        needs_outcome=True,
+    ),
+    "conditional": Specification(
+        "conditional logit of the best response",
+        "P(i is the best of its prompt) = exp(α m_i + quality) / Σ_j exp(α m_j + quality), where the comparisons order "
+        "all responses, more than two in some prompt; where k are tied for the best, these k against all sets of k, so "
+        "that α is the log-odds of being among the best rather than another",
+        "McFadden 1974; Chamberlain 1980",
+        "conditional",
+        needs_orders=True,
+    ),
+    "rank_ordered": Specification(
+        "rank-ordered logit",
+        "the same for the best response, then for the best of the others, and so on down the order; ties by Efron's "
+        "rule, as long as they are few",
+        "Plackett 1975; Beggs, Cardell & Hausman 1981; Efron 1977",
+        "rank_ordered",
+        needs_orders=True,
     ),
     "ordered": Specification(
         "ordered logit on the strength of preference",
@@ -165,7 +202,27 @@ SPECIFICATIONS: dict[str, Specification] = {
         "rival",
         groups=("unigram",),
     ),
+    "surprisal_entropy": Specification(
+        "rival: distance of surprisal from entropy alone",
+        "logit P(a preferred) = β (e_a − e_b), e = −|surprisal − entropy|, both means over the response's tokens",
+        "Bradley & Terry 1952; Meister et al. 2023, arXiv 2202.00666 (locally typical)",
+        "rival",
+        groups=("surprisal_entropy",),
+    ),
+    "entropy_beside": Specification(
+        "Bradley–Terry beside that rival",
+        f"{_LOGIT} + β (e_a − e_b), no intercept",
+        "the same",
+        groups=("surprisal_entropy",),
+    ),
+    "entropy_vuong": Specification(
+        "typicality or that rival: which the labels prefer",
+        "mean over comparisons of the log-likelihood of Bradley–Terry on m alone less that on e alone, in nats; above "
+        "zero the labels prefer m",
+        "Vuong 1989; clustered by prompt",
+        "vuong",
+    ),
 }
 
 DEFAULT = tuple(name for name, s in SPECIFICATIONS.items() if not s.needs_unconditional)
-LADDER = tuple(name for name, s in SPECIFICATIONS.items() if s.kind == "ladder" and not s.by_prompt)
+LADDER = tuple(f"bt{rung}" for rung in ("", *(f"_{group}" for group in GROUPS)))

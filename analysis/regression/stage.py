@@ -1,6 +1,7 @@
-"""The third stage: one cell (a dataset under a base model) → `differences`, `estimates`, `exclusions`."""
+"""The third stage: one cell (a dataset under a base model) → `differences`, `exclusions`, and its estimates."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from analysis.exclusions import Tally
 from analysis.ids import cell_name, content_id
 from analysis.outputs import Outputs
 from analysis.regression import cell as cells
+from analysis.regression import heterogeneity
 from analysis.regression.cell import Cell
 from analysis.regression.differences import write_differences
-from analysis.regression.fitting import Fitter
-from analysis.regression.inference import CLUSTERED
+from analysis.regression.fitting import Fitter, Note, unnoted
+from analysis.regression.inference import CLUSTERED, NoEstimate
+from analysis.regression.influences import Influences
+from analysis.regression.orders import NO_ORDER, orders
 from analysis.regression.part import OUTCOME, TYPICALITY, Part
 from analysis.regression.rows import Row
 from analysis.regression.specifications import SPECIFICATIONS
@@ -53,14 +57,13 @@ def estimate(
     write_differences(cell, study.measures, base_model, work / "differences" / f"{name}.parquet")
     tally = _left_out(cell, study, Tally(study.name, dataset, "regression", base_model))
     keys = {"study": study.name, "run_id": run_id, "dataset": dataset, "base_model": base_model}
-    rows = [{**keys, "measure": measure, **row} for measure in study.measures for row in fitted(cell, measure, study)]
-    tables.write(work / "estimates" / f"{name}.parquet", "estimates", rows)
+    _estimate(cell, study, keys, work)
     tables.write(work / "exclusions" / f"regression-{name}.parquet", "exclusions", tally.rows())
     return len(cell)
 
 
 def _left_out(cell: Cell, study: Study, tally: Tally) -> Tally:
-    """Count the ties, which few specifications take, and the decided comparisons whose strength is not known."""
+    """Count what is not fitted: ties (few specifications take them), decided comparisons without strength or order."""
     takers = [name for name in study.specifications if SPECIFICATIONS[name].takes_ties]
     reason = f"{TIE}; only {' and '.join(takers)} take{'s' * (len(takers) == 1)} it" if takers else TIE
     for comparison in cell.comparisons.filter(pa.array(~cell.decided))["comparison_id"].to_pylist():
@@ -71,7 +74,30 @@ def _left_out(cell: Cell, study: Study, tally: Tally) -> Tally:
         if known[cell.decided].any():
             for comparison in cell.comparisons.filter(pa.array(~known))["comparison_id"].to_pylist():
                 tally.add("comparison", NO_STRENGTH, comparison)
+    for comparison in _without_order(cell, study):
+        tally.add("comparison", NO_ORDER, comparison)
     return tally
+
+
+def _estimate(cell: Cell, study: Study, keys: dict[str, str], work: Path) -> None:
+    """Write the cell's `estimates`, `influences` and `heterogeneity`."""
+    file = f"{cell_name(keys['dataset'], keys['base_model'])}.parquet"
+    rows: list[Row] = []
+    differing: list[Row] = []
+    with tables.writer(work / "influences" / file, "influences") as add:
+        for measure in study.measures:
+            part = Part(cell, measure, cell.slice("all")[0])
+            influences = Influences(part)
+            found = list(fitted(cell, measure, study, influences.note))
+            named = {name: keys[name] for name in ("study", "dataset", "base_model")} | {"measure": measure}
+            add(influences.table(named))
+            fitter = Fitter(part, study.margin, _random(study, "heterogeneity", "all"))
+            of_all = [row for row in found if row["slice"] == "all"]
+            compared = heterogeneity.rows(fitter, of_all, controlled=measure == study.measures[0])
+            differing += [{**named, **row} for row in compared]
+            rows += [{**keys, "measure": measure, **row} for row in found]
+    tables.write(work / "estimates" / file, "estimates", rows)
+    tables.write(work / "heterogeneity" / file, "heterogeneity", differing)
 
 
 def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outputs) -> Cell:
@@ -80,14 +106,31 @@ def _load(path: Path, scoring_id: str, dataset: str, study: Study, outputs: Outp
     cell = cells.load(tables.scan("comparisons", [path]), scoring_id, study.measures, outputs, fluency)
     if any("unigram" in s.groups for s in kinds):
         cell.values["unigram"] = unigram(path, outputs, cell.response_ids)
-    rating = next(d.outcome_rating for d in study.datasets if d.key == dataset)
+    spec = next(d for d in study.datasets if d.key == dataset)
+    cell, rating = replace(cell, complete=spec.judged != "pairs"), spec.outcome_rating
     if rating is not None and any(s.needs_outcome for s in kinds):
         cell.values[OUTCOME] = cells.ratings(rating, cell.response_ids, outputs)
     return cell
 
 
-def fitted(cell: Cell, measure: str, study: Study) -> Iterator[Row]:
-    """Rows of `estimates` of all slices and specifications under one measure, without the cell's keys."""
+def _without_order(cell: Cell, study: Study) -> list[str]:
+    """The comparisons that the conditional logits leave out of all, under the headline measure."""
+    if not any(SPECIFICATIONS[name].needs_orders for name in study.specifications):
+        return []
+    try:
+        found = orders(Part(cell, study.measures[0], np.ones(len(cell), bool)).with_quality())
+    except NoEstimate:
+        # Where nothing is left, the row in `estimates` says why.
+        return []
+    left_out: list[str] = cell.comparisons["comparison_id"].filter(pa.array(found.left_out)).to_pylist()
+    return left_out
+
+
+def fitted(cell: Cell, measure: str, study: Study, note: Note = unnoted) -> Iterator[Row]:
+    """Rows of `estimates` of all slices and specifications under one measure, without the cell's keys.
+
+    `note` is called with what each rung of the ladder was fitted to in all comparisons, and the fit.
+    """
     for name in study.slices or _slices(cell):
         rows, reason = cell.slice(name)
         part = Part(cell, measure, rows)
@@ -96,7 +139,9 @@ def fitted(cell: Cell, measure: str, study: Study) -> Iterator[Row]:
                 if name == "all":
                     yield from _without_each_source(specification, part, study)
                 continue
-            for row in Fitter(part, study.margin, _random(study, specification, name)).rows(specification, reason):
+            noted = note if name == "all" else unnoted
+            fitter = Fitter(part, study.margin, _random(study, specification, name), noted)
+            for row in fitter.rows(specification, reason):
                 yield {"slice": name, **row}
 
 
@@ -123,6 +168,19 @@ def _without_each_source(specification: str, part: Part, study: Study) -> Iterat
 
 def _slices(cell: Cell) -> tuple[str, ...]:
     return ("all", "equal_quality") if cell.quality else ("all",)
+
+
+def fail(study: Study, run_id: str, dataset: str, base_model: str, reason: str, work: Path) -> None:
+    """Write the rows of `estimates` and `heterogeneity` that say why a cell has no numbers."""
+    name, keys = cell_name(dataset, base_model), {"study": study.name, "dataset": dataset, "base_model": base_model}
+    rows = failed_rows(study, run_id, dataset, base_model, reason)
+    tables.write(work / "estimates" / f"{name}.parquet", "estimates", rows)
+    differing = [
+        {**keys, "measure": measure, **row}
+        for measure in study.measures
+        for row in heterogeneity.without_number(reason)
+    ]
+    tables.write(work / "heterogeneity" / f"{name}.parquet", "heterogeneity", differing)
 
 
 def failed_rows(study: Study, run_id: str, dataset: str, base_model: str, reason: str) -> list[dict[str, Any]]:

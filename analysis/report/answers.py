@@ -10,7 +10,7 @@ from analysis.likelihood.measures import MEASURES
 from analysis.report.content import Content
 from analysis.report.forecast import records, sentence
 from analysis.report.verdicts import RUNGS, Verdict, verdict
-from analysis.report.words import fixed, interval, is_number, listed, number, percent, percent_interval
+from analysis.report.words import fixed, interval, is_number, listed, number, p_value, percent, percent_interval
 
 Row = dict[str, Any]
 
@@ -53,6 +53,7 @@ def answer(dataset: str, base_model: str, rows: Mapping[str, Row], margin: float
         *_graded(rows),
         *_adjusted(found),
         *_sure(found, unit),
+        *_prefers(rows.get("entropy_vuong", {})),
         *_uncontrolled(rows, found),
     )
     return Answer(dataset, base_model, found, sentences)
@@ -109,6 +110,21 @@ def _sure(found: Verdict, unit: str) -> Iterator[str]:
             f"A sample of this size finds, with a probability of 80 %, an α of {number(row['minimum_detectable'], 2)} "
             f"or more per unit of the measure ({unit}); here α is {fixed(row['estimate'])}."
         )
+
+
+def _prefers(row: Mapping[str, Any]) -> Iterator[str]:
+    """Which of two measures the labels prefer, where that can be said."""
+    if not is_number(row.get("estimate")):
+        return
+    apart = not row["conf_low"] <= 0 <= row["conf_high"]
+    first, second = "how typical a response is", "how near its surprisal is to the base model's entropy"
+    if row["estimate"] < 0:
+        first, second = second, first
+    gain = f"{number(abs(row['estimate']), 2)} nats a comparison, p {p_value(row['p_value'])}"
+    if apart:
+        yield f"{first[0].upper()}{first[1:]} predicts the labels better than {second}, each by itself ({gain})."
+    else:
+        yield f"Whether {first} or {second} predicts the labels better by itself cannot be told ({gain})."
 
 
 def _uncontrolled(rows: Mapping[str, Row], found: Verdict) -> Iterator[str]:

@@ -6,6 +6,7 @@ from analysis.likelihood.precision import Precision
 from analysis.likelihood.scoring import MEMORISED_TOKENS, MEMORISED_TRIES
 from analysis.report.content import Content
 from analysis.report.words import count, is_number, listed, share
+from analysis.study import UNKNOWN, BaseModelSpec
 
 FEW_CLUSTERS = 50
 SMALL_MODEL = 1_000_000_000
@@ -15,7 +16,8 @@ PLACEBOS = ("placebo_labels", "placebo_prompts")
 
 def caveats(content: Content) -> list[str]:
     """What a reader must know before using the numbers of this run."""
-    found = (*_cached(content), *_data(content), *_models(content), *_placebos(content), *_cells(content))
+    about_data = (*_cached(content), *_data(content), *_selected(content))
+    found = (*about_data, *_models(content), *_placebos(content), *_cells(content))
     return list(dict.fromkeys(found))
 
 
@@ -28,6 +30,16 @@ def _placebos(content: Content) -> Iterator[str]:
         yield (
             f"{len(missed)} of {count(len(known), 'placebo')} {'misses' if len(missed) == 1 else 'miss'} zero with the "
             f"95 % interval, where {len(known) / 20:.1f} would by chance: {names}."
+        )
+
+
+def _selected(content: Content) -> Iterator[str]:
+    kept = {d.key for d in content.study.datasets if d.ties == "keep"}
+    names = {c.dataset for c in content.cells if is_number(c.rows.get("ratings", {}).get("estimate"))}
+    for name in sorted(names - kept):
+        yield (
+            f"{name}: the slope of ratings is that of prompts whose responses differ in rating, which makes it steeper "
+            'than that of all prompts; ties = "keep" in the study brings in the others.'
         )
 
 
@@ -54,12 +66,28 @@ def _data(content: Content) -> Iterator[str]:
 
 
 def _models(content: Content) -> Iterator[str]:
+    endpoints = {spec.key: spec for spec in content.study.base_models if spec.endpoint}
     for model in content.run["base_models"]:
-        if model["parameters"] < SMALL_MODEL:
+        if spec := endpoints.get(model["base_model"]):
+            yield _endpoint(spec, model["revision"])
+        elif 0 < model["parameters"] < SMALL_MODEL:
             yield (
                 f"{model['base_model']} is small ({model['parameters'] / 1e6:,.2f} million parameters): what it finds "
                 "typical is a coarse proxy. Confirm with a large base model before publishing."
             )
+
+
+def _endpoint(spec: BaseModelSpec, revision: str) -> str:
+    unseen = (
+        "It does not say which revision that is, so a change of it is not seen: what was scored stays as it is, and "
+        "what is scored later may be of another model"
+        if revision == UNKNOWN
+        else f"It says that its revision is {revision}, which nothing here can check"
+    )
+    return (
+        f"{spec.key}: scored by the endpoint {spec.endpoint}, whose type of numbers is not known and whose entropies "
+        f"cannot be had. {unseen}."
+    )
 
 
 def _cells(content: Content) -> Iterator[str]:

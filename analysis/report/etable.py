@@ -77,8 +77,9 @@ def tidy(
     pandas.DataFrame
         Texts, ready to be shown. The rows' index is (row, value): of a term, `estimate` and the statistic below it;
         then comparisons, prompts, mean log-likelihood and covariance of each fit. Where there is no number its place
-        holds the reason; it is empty where the specification has no such term. A rate is a share; all other estimates
-        are log-odds per unit of the term.
+        holds the reason; it is empty where the specification has no such term. A rate is a share, those of `ratings`
+        are rating points per unit of the term, and of `entropy_vuong` nats; all others are log-odds per unit of the
+        term.
 
     Raises
     ------

@@ -11,11 +11,14 @@ from matplotlib.figure import Figure
 from analysis.regression.part import TYPICALITY
 from analysis.report import figures
 from analysis.report.figures import svg
-from analysis.report.words import fixed, interval, is_number, p_value, percent, percent_interval
+from analysis.report.figures.rows import Interval
+from analysis.report.figures.rows import cells as in_cells
+from analysis.report.figures.shape import curve
+from analysis.report.words import fixed, interval, is_number, number, p_value, percent, percent_interval
 
 Line = tuple[str, ...]
 _LADDER = ("bt", "bt_length", "bt_style", "bt_quality", "bt_source", "bt_fluency")
-_PLACEBOS = ("bt", "placebo_labels", "placebo_prompts", "length_only", "unigram_only")
+_PLACEBOS = ("bt", "placebo_labels", "placebo_prompts", "length_only", "unigram_only", "surprisal_entropy")
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 CAPTIONS = {
@@ -24,7 +27,9 @@ CAPTIONS = {
         "Forest plot: typicality bias rate and α of every cell, with 95 % intervals",
         "Left: share of comparisons whose preferred response is the more typical one. Right: α, the log-odds by which "
         "one more unit of the measure raises the preference, raw and with all controls held equal. Bars are 95 % "
-        "intervals clustered by prompt; the dashed lines mark no bias.",
+        "intervals clustered by prompt; the dashed lines mark no bias. Diamonds are means over datasets, as wide as "
+        "their 95 % intervals, and dotted lines, cut off where they leave the page, the ranges in which new datasets "
+        "are expected. α per unit compares base models only roughly.",
     ),
     "ladder": (
         "Controls",
@@ -38,6 +43,14 @@ CAPTIONS = {
         "The larger the difference, the surer the preference?",
         "How often the more typical response is preferred, by how much more typical it is (tenths of the comparisons); "
         "the curve is what Bradley–Terry implies. Bars are 95 % intervals; the dashed line marks no bias.",
+    ),
+    "shape": (
+        "Shape",
+        "Is more always better?",
+        "How a response's log-odds of being preferred to one of median typicality change with its typicality: a curve "
+        "that is free to bend (restricted cubic spline), a parabola, and the straight line of Bradley–Terry. Where the "
+        "curve bends down, labels punish what is too typical. The band holds each point with 95 %; p tests the "
+        "straight line.",
     ),
     "distribution": (
         "Differences",
@@ -55,8 +68,8 @@ CAPTIONS = {
         "Placebos and rivals",
         "Placebos and rivals",
         "α where there can be none (labels flipped by prompt; differences of other prompts) beside the real one: a "
-        "placebo's 95 % interval misses zero once in twenty. And how well typicality, length and the frequency of "
-        "words predict the preferences by themselves.",
+        "placebo's 95 % interval misses zero once in twenty. And how well typicality, length, the frequency of "
+        "words, and the nearness of surprisal to entropy predict the preferences by themselves.",
     ),
 }
 
@@ -86,12 +99,12 @@ class Picture:
     n_keys: int = 2
 
 
-def forest(estimates: pd.DataFrame, measure: str) -> Picture | None:
-    """The forest plot, whose numbers the table of cells holds; None where no cell has any."""
+def forest(estimates: pd.DataFrame, synthesis: pd.DataFrame, measure: str) -> Picture | None:
+    """The forest plot, whose numbers the tables of cells and syntheses hold; None where no cell has any."""
     shown = estimates[(estimates["measure"] == measure) & (estimates["slice"] == "all") & (estimates["status"] == "ok")]
     if not shown["specification"].isin(("rate", "bt")).any():
         return None
-    return _picture("forest", figures.forest(estimates, measure))
+    return _picture("forest", figures.forest(estimates, measure, synthesis=synthesis))
 
 
 def pictures(estimates: pd.DataFrame, differences: pd.DataFrame, measure: str) -> Iterator[Picture]:
@@ -116,6 +129,10 @@ def pictures(estimates: pd.DataFrame, differences: pd.DataFrame, measure: str) -
         columns = ("Dataset", "Base model", "Difference", "Rate, %", "95 % interval", "Comparisons")
         lines = [_bin(row) for row in _rows(headline, ("binned",))]
         yield _picture("dose-response", figures.dose_response(estimates, measure), columns, lines, 3)
+    if ok.eq("spline").any():
+        columns = ("Dataset", "Base model", "Typicality", "Spline, log-odds", "Parabola, log-odds", "p, straight line")
+        lines = list(_shape(headline))
+        yield _picture("shape", figures.shape(estimates, measure), columns, lines, 3)
     mine = differences[differences["measure"] == measure]
     if mine["agrees"].notna().any():
         columns = ("Dataset", "Base model", "Above zero, %", *(f"{q:.0%} below" for q in _QUANTILES), "Comparisons")
@@ -126,7 +143,7 @@ def pictures(estimates: pd.DataFrame, differences: pd.DataFrame, measure: str) -
         yield _picture("specification-curve", figures.specification_curve(estimates))
     if ok.isin(_PLACEBOS[1:]).any():
         columns = ("Dataset", "Base model", "Specification", "α", "p", "Log-likelihood, nats per comparison")
-        shown = headline[headline["term"].isin((TYPICALITY, "log_words", "unigram"))]
+        shown = headline[headline["term"].isin((TYPICALITY, "log_words", "unigram", "surprisal_entropy"))]
         lines = [_placebo(row) for row in _rows(shown, _PLACEBOS)]
         yield _picture("placebos", figures.placebos(estimates, measure), columns, lines, 3)
 
@@ -164,6 +181,22 @@ def _bin(row: dict[Hashable, Any]) -> Line:
     if not is_number(row["estimate"]):
         return (*keys, str(row["status"]), "", n)
     return (*keys, percent(row["estimate"]), percent_interval(row["conf_low"], row["conf_high"]), n)
+
+
+def _shape(headline: pd.DataFrame) -> Iterator[Line]:
+    """The points of the curves; for a cell that has none the reason."""
+    _, cells = in_cells(headline, None, "all", ("spline",))
+    for cell in cells:
+        keys, bent = (cell.dataset, cell.base_model), curve(cell, "quadratic")
+        points, p = curve(cell, "spline"), p_value((cell.row("spline") or {}).get("p_linearity"))
+        if not points:
+            yield (*keys, "", cell.reason(["spline"]), "", "")
+        for at, found in points.items():
+            yield (*keys, number(at[0], 4), _with_ends(found), _with_ends(bent[at]) if at in bent else "", p)
+
+
+def _with_ends(found: Interval) -> str:
+    return f"{fixed(found.value)} ({interval(found.low, found.high)})"
 
 
 def _spread(dataset: str, base_model: str, frame: pd.DataFrame) -> Line:

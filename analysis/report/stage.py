@@ -28,7 +28,10 @@ from analysis.report.content import SEE, Content, Row, gather, told_once
 from analysis.report.examples import examples
 from analysis.report.forecast import PACE, chapter, units
 from analysis.report.headline import headline
+from analysis.report.heterogeneity import chapter as heterogeneity_chapter
 from analysis.report.pictures import forest, pictures
+from analysis.report.synthesis import chapter as synthesis_chapter
+from analysis.report.synthesis import sentence as overall
 from analysis.report.told import Told, told
 from analysis.report.verdicts import RUNGS, definitions
 from analysis.tables import write_text
@@ -56,7 +59,8 @@ def report(outputs: Outputs, run_id: str) -> Report:
     folder = outputs.report(study, run_id)
     values = _values(content, outputs)
     chapters = [made.pictures for name in ("forecast", "diversity") if (made := values[name])]
-    for picture in (values["forest"], *values["pictures"], *chain.from_iterable(chapters)):
+    differing = values["heterogeneity"].picture if values["heterogeneity"] else None
+    for picture in (values["forest"], *values["pictures"], *chain.from_iterable(chapters), differing):
         if picture is not None:
             write_text(folder / f"{picture.name}.svg", picture.image)
     for name in ("index.html", "report.md"):
@@ -80,8 +84,10 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
     estimates = content.table.to_pandas()
     fitted = _fitted(estimates)
     current = content.is_published(outputs)
-    forecasts = _rows("forecasts", content, outputs) if current else _no_rows("forecasts")
-    measured = _rows("diversity", content, outputs) if current else _no_rows("diversity")
+    forecasts, measured, synthesis, agreement, differing = (
+        _rows(name, content, outputs) if current else _no_rows(name)
+        for name in ("forecasts", "diversity", "synthesis", "agreement", "heterogeneity")
+    )
     given = answers(content, forecasts)
     raters = {c.dataset: c.rater for c in content.cells}
     scored = [(c.dataset, c.base_model, c.facts["scoring_id"]) for c in content.cells if c.facts]
@@ -91,7 +97,10 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         "answers": [(key, raters[key], list(part)) for key, part in groupby(given, lambda a: a.dataset)],
         "cells": list(zip(content.cells, given, strict=True)),
         "changes": _changed(outputs, study.name, run_id),
-        "forest": forest(estimates, measure),
+        "overall": overall(synthesis, measure),
+        "forest": forest(estimates, synthesis, measure),
+        "synthesis": synthesis_chapter(synthesis, agreement, measure),
+        "heterogeneity": heterogeneity_chapter(differing, measure),
         "pictures": list(
             pictures(fitted, _differences(content, outputs) if current else _no_rows("differences"), measure)
         ),

@@ -63,9 +63,9 @@ def p_value(value: Any) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def count(n: int, what: str) -> str:
+def count(n: int, what: str, many: str = "") -> str:
     """A number of things, with the plural."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
+    return f"{n:,} {what if n == 1 else many or what + 's'}"
 
 
 def listed(things: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from analysis.schemas.generations import MONITOR, SIGNS, TEMPERATURE
 from analysis.schemas.judgements import COMPARISONS, DIFFERENCES, EXCLUSIONS
 from analysis.schemas.remedies import ANSWERS, GENERATIONS, REMEDIES, SAMPLINGS
 from analysis.schemas.runs import RUNS
+from analysis.schemas.synthesis import AGREEMENT, HETEROGENEITY, INFLUENCES, SYNTHESIS
 from analysis.schemas.texts import FEATURES, RESPONSES, SCORES, TOKEN_LOGPROBS
 
 __all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Table"]
@@ -18,7 +19,8 @@ TABLES = {
     t.name: t
     for t in (
         *(RESPONSES, FEATURES, SCORES, TOKEN_LOGPROBS, COMPARISONS, DIFFERENCES, ESTIMATES, FORECASTS),
-        *(PROMPT_FORECASTS, DIVERSITY, TEMPERATURE, MONITOR, SIGNS, EXCLUSIONS, RUNS),
+        *(PROMPT_FORECASTS, DIVERSITY, TEMPERATURE, MONITOR, SIGNS),
+        *(HETEROGENEITY, INFLUENCES, SYNTHESIS, AGREEMENT, EXCLUSIONS, RUNS),
         *(ANSWERS, GENERATIONS, REMEDIES, SAMPLINGS),
     )
 }

@@ -34,7 +34,7 @@ fetch(study.datasets[0], study.name, 0, outputs, outputs.work("run"))
 """
 SCORE = """
 import json, time
-from analysis.likelihood import scoring
+from analysis.likelihood.backends import transformers as local
 from analysis.likelihood.model import locate
 from analysis.likelihood.stage import score
 
@@ -42,7 +42,7 @@ def memory(what):
     return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(what))
 
 spec = study.base_models[0]
-scoring._scorer(locate(spec), spec)
+local.scorer_of(locate(spec), spec)
 Path("/proc/self/clear_refs").write_text("5")
 before, began = memory("VmRSS"), time.perf_counter()
 done = score(spec, study.datasets[0].key, study, outputs, outputs.work("run"))

@@ -18,6 +18,10 @@ TABLES = (
     "forecasts",
     "prompt_forecasts",
     "diversity",
+    "heterogeneity",
+    "influences",
+    "synthesis",
+    "agreement",
     "exclusions",
     "runs",
 )

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis import fingerprints
-from analysis.likelihood import scoring
+from analysis.likelihood import request
+from analysis.likelihood.backends import transformers as local
 from analysis.outputs import Outputs
 from analysis.study import load
 from flows.progress import Ticker
@@ -85,7 +86,7 @@ def test_where_nothing_changed_nothing_is_done(place: Place, monkeypatch: pytest
     def never(*arguments: object) -> None:
         raise AssertionError("a base model was loaded")
 
-    monkeypatch.setattr(scoring, "load", never)
+    monkeypatch.setattr(local, "load", never)
     before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in place.outputs.root.glob("*/**/*") if p.is_file()}
     outcome = place.run()
     assert outcome.state == "unchanged"
@@ -127,8 +128,8 @@ def test_of_a_dataset_that_grew_only_the_new_responses_are_scored(place: Place, 
 def test_a_run_that_keeps_results_equals_one_that_does_not(place: Place):
     write_rows(place.folder / "graded.jsonl", graded_rows(24))
     place.run()
-    names = ("comparisons", "differences", "exclusions", "forecasts", "prompt_forecasts", "diversity")
-    kept = {name: place.table(name) for name in names}
+    names = ("comparisons", "differences", "exclusions", "forecasts", "heterogeneity", "influences", "synthesis")
+    kept = {name: place.table(name) for name in (*names, "agreement", "prompt_forecasts", "diversity")}
     estimates = place.estimates()
     assert place.done() == {"fetch graded", "fit graded", "score graded", "diversity graded"}
     place.run(force=True)
@@ -171,7 +172,7 @@ def test_another_base_model_is_scored_and_fitted_again(place: Place, tmp_path: P
 
 
 def test_another_version_of_the_scorer_scores_everything_again(place: Place, monkeypatch: pytest.MonkeyPatch):
-    for module in (fingerprints, scoring):
+    for module in (fingerprints, request):
         monkeypatch.setattr(module, "SCORER_VERSION", 99)
     place.run()
     entropies = "done: the base models whose entropies are compared, or their scores, changed"

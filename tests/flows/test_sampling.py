@@ -271,7 +271,7 @@ def test_under_a_prefect_server_every_step_is_a_task(prefect_server: None, known
         state = sample_study(study, str(made.folder / "outputs"), return_state=True)
         assert state.is_completed(), state.message
         elsewhere = study.model_copy(update={"models": study.served_by("http://127.0.0.1:9/v1", ()).models[:1]})
-        patch.setattr("analysis.collapse.remedies.backends.chat.RETRIES", 0)
+        patch.setattr("analysis.likelihood.endpoints.connection.RETRIES", 0)
         state = sample_study(elsewhere, str(made.folder / "elsewhere"), return_state=True)
     assert state.is_failed()
     assert "cannot be reached" in state.message

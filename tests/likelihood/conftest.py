@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from analysis.likelihood import scoring
+from analysis.likelihood.backends import transformers as local
 from analysis.likelihood.encoding import Encoded
 from analysis.likelihood.model import load, locate, tokenizer_of, window_of
 from analysis.likelihood.scorer import Batch, Scorer
@@ -42,7 +42,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_model_in_memory() -> None:
-    scoring._scorer.cache_clear()
+    local.scorer_of.cache_clear()
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def no_scoring(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         def refuse(*args: Any, **kwargs: Any) -> Any:
             raise AssertionError("the base model was used")
 
-        scoring._scorer.cache_clear()
-        monkeypatch.setattr(scoring, "load", refuse)
+        local.scorer_of.cache_clear()
+        monkeypatch.setattr(local, "load", refuse)
         monkeypatch.setattr(Scorer, "score", refuse)
 
     return forbid
@@ -68,7 +68,7 @@ def no_scoring(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Call it with what is to be called before every batch of the stage (those of a scorer's own trial excepted)."""
-    cached = scoring._scorer
+    cached = local.scorer_of
 
     def start(before: Callable[[Sequence[Encoded], Batch], None]) -> None:
         def made(located: Any, spec: Any) -> Scorer:
@@ -83,7 +83,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
             return scorer
 
         made.cache_clear, made.cache_info = cached.cache_clear, cached.cache_info
-        monkeypatch.setattr(scoring, "_scorer", made)
+        monkeypatch.setattr(local, "scorer_of", made)
 
     return start
 

@@ -13,8 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from analysis import runs, tables
 from analysis.errors import CellError
-from analysis.likelihood import request, scorer, scoring
+from analysis.likelihood import request, scorer
+from analysis.likelihood.backends import transformers as local
 from analysis.likelihood.precision import SAMPLE_PROMPTS, Precision
+from analysis.likelihood.scoring import NOT_FINITE
 from analysis.likelihood.stage import Scored, score
 from analysis.outputs import Outputs
 from analysis.preferences.stage import fetch
@@ -113,8 +115,8 @@ class TestNumbers:
     ) -> None:
         scored(study_of(tmp_path, alike(12), tiny_folder()), outputs)
         types: list[str] = []
-        real = scoring.load
-        monkeypatch.setattr(scoring, "load", lambda located, spec: types.append(spec.dtype) or real(located, spec))
+        real = local.load
+        monkeypatch.setattr(local, "load", lambda located, spec: types.append(spec.dtype) or real(located, spec))
         found = scored(study_of(tmp_path, alike(12), tiny_folder(), **SHORT), outputs)
         assert types == ["bfloat16"]
         same(found.precision, recomputed(outputs, found))
@@ -128,13 +130,13 @@ class TestNumbers:
         weights["lm_head.weight"].fill_(torch.nan)
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
         # The cell has failed: there is nothing to compare with float32.
-        with pytest.raises(CellError, match=f"score none of the responses: 8 × response: {scoring.NOT_FINITE}"):
+        with pytest.raises(CellError, match=f"score none of the responses: 8 × response: {NOT_FINITE}"):
             scored(study_of(tmp_path, alike(4), folder, **SHORT), outputs)
 
     def test_no_finite_likelihood_in_float32(
         self, tiny_folder: Folder, tmp_path: Path, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = scoring.load
+        real = local.load
 
         def load(located: Any, spec: Any) -> Any:
             model = real(located, spec)
@@ -142,21 +144,21 @@ class TestNumbers:
                 model.lm_head.weight.fill_(torch.nan)
             return model
 
-        monkeypatch.setattr(scoring, "load", load)
+        monkeypatch.setattr(local, "load", load)
         found = scored(study_of(tmp_path, alike(4), tiny_folder(), **SHORT), outputs)
         assert (found.n_scored, found.precision) == (8, Precision("none of the sample could be scored in both"))
 
 
 @pytest.fixture
 def no_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = scoring.load
+    real = local.load
 
     def load(located: Any, spec: Any) -> Any:
         if spec.dtype == "float32":
             raise CellError("base model 'tiny' cannot be loaded on cpu: not enough memory")
         return real(located, spec)
 
-    monkeypatch.setattr(scoring, "load", load)
+    monkeypatch.setattr(local, "load", load)
 
 
 class TestWhereFloat32CannotBeHad:
@@ -189,7 +191,7 @@ def test_the_other_model_is_gone_before_float32_is_loaded(
     tiny_folder: Folder, tmp_path: Path, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[Any] = []
-    real = scoring.load
+    real = local.load
 
     def load(located: Any, spec: Any) -> Any:
         assert all(earlier() is None for earlier in loaded)
@@ -197,7 +199,7 @@ def test_the_other_model_is_gone_before_float32_is_loaded(
         loaded.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(scoring, "load", load)
+    monkeypatch.setattr(local, "load", load)
     scored(study_of(tmp_path, alike(4), tiny_folder(), **SHORT), outputs)
     assert len(loaded) == 2
 

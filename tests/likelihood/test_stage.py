@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from analysis import tables
 from analysis.errors import CellError
 from analysis.likelihood import request, scoring
+from analysis.likelihood.backends import transformers as local
 from analysis.likelihood.encoding import NO_START, TOO_LONG, Encoded, Encoder
 from analysis.likelihood.model import locate, tokenizer_sha256
 from analysis.likelihood.scorer import Batch
@@ -236,7 +237,7 @@ class TestNothingTwice:
 class TestShards:
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(scoring, "SHARD_TOKENS", (150, 150))
+        monkeypatch.setattr(local, "SHARD_TOKENS", (150, 150))
 
     def make(self, tiny_folder: Folder, tmp_path: Path, **options: Any) -> Any:
         measures = ["mean_logprob", "mean_pmi"]
@@ -291,7 +292,7 @@ class TestShards:
         assert len(shards(outputs)) < len(shards(whole))
         assert shards(outputs).items() <= shards(whole).items()
         monkeypatch.undo()
-        monkeypatch.setattr(scoring, "SHARD_TOKENS", (150, 150))
+        monkeypatch.setattr(local, "SHARD_TOKENS", (150, 150))
         scored(study, outputs)
         assert shards(outputs) == shards(whole)
 

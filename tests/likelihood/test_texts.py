@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from analysis.errors import CellError, StudyError
+from analysis.likelihood.backends.transformers import reader_of
 from analysis.likelihood.encoding import NO_TOKENS, TOO_LONG
 from analysis.likelihood.forward import score_batch
 from analysis.likelihood.model import load
-from analysis.likelihood.scoring import reader_of
 from analysis.likelihood.texts import BaseModel, Scored, differences
 from analysis.preferences.records import text_prompt
 from analysis.study import BaseModelSpec, Study, base_model

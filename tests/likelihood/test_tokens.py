@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis import tables
-from analysis.likelihood import request, scoring
+from analysis.likelihood import request
+from analysis.likelihood.backends import transformers as local
 from analysis.likelihood.encoding import Encoded, Encoder
 from analysis.likelihood.store import Store
 from analysis.likelihood.templates import render
@@ -117,7 +118,7 @@ class TestAskedLater:
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(request, "BLOCK_COMPARISONS", 8)
-        monkeypatch.setattr(scoring, "SHARD_TOKENS", (150, 150))
+        monkeypatch.setattr(local, "SHARD_TOKENS", (150, 150))
 
     def study(self, folder: Path, model: Path, rows: Sequence[dict[str, Any]], asked: bool, **options: Any) -> Any:
         options = {"measures": ["mean_logprob", "mean_pmi"], "base_model": {"batch_tokens": 64}, **options}

@@ -18,11 +18,16 @@ from analysis.regression.specifications import LENGTH, SPECIFICATIONS, STYLE
 
 MEASURE = "mean_logprob"
 MARGIN = 0.02
-VALUES = (MEASURE, "log_words", *STYLE, "fluency", "unigram")
+VALUES = (MEASURE, "log_words", *STYLE, "fluency", "unigram", "surprisal_entropy")
 RATINGS = ("correct", "polite")
 _STRINGS = ("annotator", "language", "domain", "split", "source_a", "source_b")
-# Leaving sources out in turn is the stage's, not one fit; and these responses have no rating that is the outcome.
-FITTED = tuple(name for name, s in SPECIFICATIONS.items() if s.kind != "leave_one_source_out" and not s.needs_outcome)
+# Leaving sources out in turn is the stage's, not one fit; and these responses have no rating that is the outcome, and
+# stand in one comparison each.
+FITTED = tuple(
+    name
+    for name, s in SPECIFICATIONS.items()
+    if s.kind != "leave_one_source_out" and not s.needs_outcome and not s.needs_orders
+)
 
 
 def joined(n: int = 400, n_prompts: int = 80, seed: int = 0, alpha: float = 0.8, ties: float = 0.1) -> pd.DataFrame:
@@ -43,6 +48,7 @@ def joined(n: int = 400, n_prompts: int = 80, seed: int = 0, alpha: float = 0.8,
         columns[f"source_{side}"] = random.choice(["x", "y", "z"], n, p=[0.5, 0.3, 0.2])
         columns[f"fluency_{side}"] = random.normal(-3, 1, n).round(3)
         columns[f"unigram_{side}"] = random.normal(-6, 1, n).round(3)
+        columns[f"surprisal_entropy_{side}"] = -np.abs(random.normal(0, 1, n)).round(3)
     columns[f"{MEASURE}_b"] = random.normal(-2, 0.5, n).round(3)
     columns[f"{MEASURE}_a"] = columns[f"{MEASURE}_b"] + difference
     logit = alpha * difference + 0.3 * (columns["log_words_a"] - columns["log_words_b"])

@@ -12,6 +12,21 @@ from analysis.study import parse
 FACTS = {"precision": None, "scored": 200, "responses": 200, "truncated": 0, "cut": 0, "straddling": 0, "memorised": 0}
 
 
+@pytest.mark.parametrize("ties", ["keep", None])
+def test_a_slope_of_ratings_where_equal_ones_are_left_out(tmp_path: Path, ties: str | None) -> None:
+    """It says how to bring them in, unless they are there."""
+    data = [{"name": name, "ties": ties} if ties else {"name": name} for name in ("helpsteer", "helpsteer2")]
+    study = parse({"name": "x", "base_models": [{"name": "org/base"}], "datasets": data}, tmp_path)
+    run = {"from_cache": None, "datasets": [], "base_models": []}
+    cells = [
+        Cell(name, "org/base", "human", "ok", {"ratings": {"estimate": estimate}}, FACTS)
+        for name, estimate in (("helpsteer", 0.3), ("helpsteer2", None))
+    ]
+    found = [c for c in caveats(Content(study, run, cells, [], [], [], [], pa.table({}))) if "ratings" in c]
+    assert len(found) == (ties is None)
+    assert all(c.startswith("helpsteer:") and 'ties = "keep"' in c for c in found)
+
+
 @pytest.mark.parametrize("memorised", [0, 3])
 def test_contamination_is_suspected_where_responses_are_memorised(tmp_path: Path, memorised: int) -> None:
     study = parse({"name": "x", "base_models": [{"name": "org/base"}], "datasets": [{"name": "shp"}]}, tmp_path)

@@ -135,3 +135,27 @@ def test_strength_or_ties_that_tell_the_opposite(rows: dict[str, Any], said: lis
     assert len(found) == len(said)
     for sentence, what in zip(found, said, strict=True):
         assert sentence.startswith(f"Counting {what}, too, turns the sign: α is ")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "low", "high", "said"),
+    [
+        (0.02, 0.01, 0.03, "How typical a response is predicts the labels better than how near"),
+        (
+            -0.02,
+            -0.03,
+            -0.01,
+            "How near its surprisal is to the base model's entropy predicts the labels better than how",
+        ),
+        (-0.02, -0.05, 0.01, "better by itself cannot be told (0.020 nats a comparison, p 0.040)"),
+    ],
+)
+def test_which_measure_the_labels_prefer(estimate: float, low: float, high: float, said: str) -> None:
+    preferred = row(low, high) | {"estimate": estimate, "p_value": 0.04}
+    found = answer("ours", "base", {"bt": row(0.1, 0.2), "entropy_vuong": preferred}, MARGIN, "nats per token")
+    assert any(said in sentence for sentence in found.sentences)
+
+
+def test_which_measure_is_not_said_where_it_is_not_known() -> None:
+    found = answer("ours", "base", {"bt": row(0.1, 0.2), "entropy_vuong": NONE}, MARGIN, "nats per token")
+    assert not any("surprisal" in sentence for sentence in found.sentences)

@@ -13,8 +13,8 @@ from analysis.collapse.remedies.methods import Decoding
 from analysis.collapse.remedies.parsing import OK
 from analysis.collapse.remedies.specs import Judge
 from analysis.collapse.remedies.store import Answers, Request
+from analysis.likelihood.backends.transformers import reader_of
 from analysis.likelihood.model import locate
-from analysis.likelihood.scoring import reader_of
 from analysis.likelihood.texts import BaseModel, Rules
 from analysis.preferences.records import Message
 from analysis.study import BaseModelSpec

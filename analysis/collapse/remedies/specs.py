@@ -110,8 +110,8 @@ class LocalModel(_Asked):
     @property
     def spec(self) -> BaseModelSpec:
         """As the rest of the project loads models."""
-        return BaseModelSpec(
-            name=self.name, label=self.label, revision=self.revision, dtype=self.dtype, device=self.device
+        return BaseModelSpec.model_validate(
+            self.model_dump(include={"name", "label", "revision", "dtype", "device"}, exclude_none=True)
         )
 
 

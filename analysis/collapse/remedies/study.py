@@ -70,6 +70,8 @@ class SampleStudy(BaseModel):
             others = [m.key for m in self.models if m is not model]
             if model.tuned_from is not None and model.tuned_from not in others:
                 raise ValueError(f"model {model.key!r}: tuned_from names no other model of the study")
+        if self.base_model is not None and self.base_model.backend != "transformers":
+            raise ValueError("base_model: quality is scored on this machine, by backend transformers")
         if self.bar is not None and self.judge is None and self.base_model is None:
             raise ValueError("bar: there is no quality to hold to it; give a base_model or a judge")
         return self

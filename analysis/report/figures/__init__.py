@@ -6,10 +6,12 @@ from analysis.report.figures.diversity import diversity
 from analysis.report.figures.dose import dose_response
 from analysis.report.figures.forecast import generations, narrowing
 from analysis.report.figures.forest import forest
+from analysis.report.figures.heterogeneity import heterogeneity
 from analysis.report.figures.ladder import ladder
 from analysis.report.figures.markup import svg
 from analysis.report.figures.placebos import placebos
 from analysis.report.figures.sampling import temperature
+from analysis.report.figures.shape import shape
 
 __all__ = [
     "distribution",
@@ -17,9 +19,11 @@ __all__ = [
     "dose_response",
     "forest",
     "generations",
+    "heterogeneity",
     "ladder",
     "narrowing",
     "placebos",
+    "shape",
     "specification_curve",
     "svg",
     "temperature",

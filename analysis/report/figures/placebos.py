@@ -19,6 +19,7 @@ _RIVALS = {
     "bt": ("typicality", _BT),
     "length_only": ("length alone", style.Look("D", style.VERMILION)),
     "unigram_only": ("word frequency alone", style.Look("v", style.GREEN)),
+    "surprisal_entropy": ("surprisal near entropy", style.Look("P", style.PURPLE)),
 }
 
 

@@ -125,6 +125,12 @@ def whisker(axes: Axes, at: float, interval: Interval, look: Look, scale: float 
     )
 
 
+def diamond(axes: Axes, at: float, interval: Interval, look: Look) -> None:
+    """A mean as a diamond as wide as its interval, at a height."""
+    corners = ([interval.low, interval.value, interval.high, interval.value], [at, at + 0.13, at, at - 0.13])
+    axes.fill(*corners, facecolor=look.face, edgecolor=look.colour, linewidth=1.2)
+
+
 def strokes(low: Iterable[float], high: Iterable[float]) -> list[float]:
     """Ends of many intervals as the coordinates of one broken line, which is one path and not one for each."""
     return [x for pair in zip(low, high, strict=True) for x in (*pair, math.nan)]

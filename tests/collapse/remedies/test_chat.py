@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from analysis.collapse.remedies import asking, store
-from analysis.collapse.remedies.backends import Refused, chat
+from analysis.collapse.remedies.backends import Refused
 from analysis.collapse.remedies.backends.chat import Chat
-from analysis.collapse.remedies.backends.pace import Pace
 from analysis.collapse.remedies.known import ideal, kl, smoothed
 from analysis.collapse.remedies.methods import Decoding
 from analysis.collapse.remedies.study import parse
 from analysis.errors import CellError, NetworkError
+from analysis.likelihood.endpoints import connection
 from analysis.outputs import Outputs
 from analysis.preferences.records import Message
 from tests.chat_stand_in import chat_stand_in
@@ -49,7 +49,7 @@ def message(endpoint, **more):
 
 @pytest.fixture(autouse=True)
 def _no_second_try(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(chat, "RETRIES", 0)
+    monkeypatch.setattr(connection, "RETRIES", 0)
 
 
 def test_a_known_distribution_is_found_again_and_direct_prompting_collapses(tmp_path):
@@ -114,11 +114,11 @@ def test_a_refused_request_is_a_failure_with_its_reason_and_is_asked_again(tmp_p
 
 
 def test_a_busy_endpoint_is_asked_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(chat, "RETRIES", 2)
+    monkeypatch.setattr(connection, "RETRIES", 2)
     with chat_stand_in({PROMPT: REFERENCE}, faults=[429, 503]) as endpoint:
         backend, request = message(endpoint)
         assert backend.read(request, backend.ask(request))[0].text in REFERENCE
-        monkeypatch.setattr(chat, "RETRIES", 0)
+        monkeypatch.setattr(connection, "RETRIES", 0)
         endpoint.faults[:] = [503]
         backend, request = message(endpoint)
         with pytest.raises(NetworkError, match=r"busy or out of order \(made to fail with 503\); run again"):
@@ -161,7 +161,7 @@ def test_what_is_no_completion_is_no_answer(answer):
 
 
 def test_requests_keep_their_distance():
-    pace, began = Pace(1200), time.monotonic()
+    paced, began = connection.Connection("http://127.0.0.1:9/v1", "NO_KEY", 1200, "nothing"), time.monotonic()
     for _ in range(5):
-        pace.wait()
+        paced.wait()
     assert time.monotonic() - began >= 4 * 0.05 - 0.005

@@ -42,6 +42,7 @@ def study(**more):
         ({"prompts": [{"prompt": "A?", "answers": ["a"], "reference": [1, 2]}]}, "1 answers and a reference of 2"),
         ({"prompts": [{"prompt": "A?", "answers": ["a", "A"]}]}, "two answers are called 'A'"),
         ({"prompts": [{"prompt": "A?"}, {"prompt": "A?"}]}, "two prompts are 'A"),
+        ({"base_model": {"name": "m", "backend": "completions", "endpoint": "http://h/v1"}}, "scored on this machine"),
         ({"bar": 1.0}, "there is no quality to hold to it"),
         ({"wordings": {"lst": "x"}}, "'lst' is unknown"),
         ({"judge": {"name": "j", "instruction": "$prompt"}}, r"lacks \$response"),

@@ -22,6 +22,7 @@ OF_ESTIMATES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "dose_response": figures.dose_response,
     "specification_curve": figures.specification_curve,
     "placebos": figures.placebos,
+    "shape": figures.shape,
 }
 
 
@@ -54,6 +55,11 @@ def cell(k: int) -> list[dict[str, Any]]:
     rows = [row(k, name, 0.111 + 0.01 * j + 0.001 * k) for j, name in enumerate((*LADDER, *OTHERS))]
     rows += [row(k, "length_only", 0.3, "log_words"), row(k, "length_only", -0.1, "log_words_squared")]
     rows += [row(k, "unigram_only", 0.2, "unigram")]
+    rows += [row(k, "surprisal_entropy", 0.4, "surprisal_entropy"), row(k, "spline", 0.5, p_linearity=0.0432)]
+    rows += [row(k, "quadratic", 0.6)]
+    for x in np.linspace(-4, -1, 20):
+        name = f"curve at {x:.3f} against -2.5"
+        rows += [row(k, "spline", 0.7 + 0.1 * x, name), row(k, "quadratic", 0.8 + 0.13 * x, name)]
     edges = np.linspace(0, 2, 11)
     bins = itertools.pairwise(edges)
     return rows + [row(k, "binned", 0.5 + low / 20, f"|difference| {low:.4g} to {high:.4g}") for low, high in bins]
@@ -123,6 +129,16 @@ def test_placebos_stand_beside_the_real_one_and_rivals_gain_over_a_coin():
     for name in ("bt", "placebo_labels", "placebo_prompts"):
         assert round(made[name]["estimate"], 3) in found
     assert round(1000 * (np.log(2) - 0.68), 3) in found
+
+
+def test_the_shape_holds_the_points_of_both_curves_and_the_line():
+    figure = figures.shape(table(cell(0)))
+    found = drawn(figure)
+    for made in cell(0):
+        if made["term"].startswith("curve"):
+            assert {round(made["estimate"], 3), round(float(made["term"].split()[2]), 3)} <= found
+    assert round(0.111 * (-4 + 2.5), 3) in found
+    assert "straight line: p 0.043" in words(figure)
 
 
 def test_the_distribution_says_how_often_the_preferred_one_is_more_typical():

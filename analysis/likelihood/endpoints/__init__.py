@@ -1,0 +1,1 @@
+"""Endpoints: base models behind an OpenAI-compatible HTTP interface."""
