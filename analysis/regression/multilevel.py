@@ -77,7 +77,9 @@ def fit(y: Array, errors: Array, design: Array, levels: Sequence[Codes]) -> Mult
     shared = [(codes[:, None] == codes[None, :]).astype(float) for codes in levels]
     # In units of a typical error, so that one tolerance fits all scales.
     unit = float(np.median(spread))
-    scaled = _Restricted(y / unit, errors / unit**2, design, shared)
+    # The restricted likelihood sees nothing of what the design explains, which may be large beside the errors.
+    beside = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    scaled = _Restricted(beside / unit, errors / unit**2, design, shared)
     found = scaled.maximise() if levels else np.zeros(0)
     effects: Array = unit**2 * sum((v * z for v, z in zip(found, shared, strict=True)), 0.0 * errors)
     weights = _inverse(errors + effects)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -111,6 +111,7 @@ def test_no_variances_are_likelier(levels: list[Any]) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.permutations(range(len(CELLS))), st.floats(0.01, 100), st.floats(-5, 5))
+@example(list(range(len(CELLS)))[::-1], 0.01171875, 4.0)
 def test_order_units_and_origin_change_nothing(order: list[int], unit: float, origin: float) -> None:
     y = CELLS["both"].to_numpy()
     before = multilevel.robust(multilevel.fit(y, ERRORS, ONES, LEVELS), DATASETS, np.ones(1))
