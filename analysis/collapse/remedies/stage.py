@@ -175,9 +175,9 @@ def _bar(base: Part, qualities: Array) -> float | None:
 
 
 def _row(one: Measured, study: SampleStudy, model: str, method: str) -> Row:
-    parts = model, method, one.measure
-    own = mean(one.values, random_of(study.seed, *parts)) if not one.status else None
-    to = ratio(one.pair, random_of(study.seed, "ratio", *parts)) if one.pair and method != study.baseline else None
+    key = model, method, one.measure
+    own = mean(one.values, random_of(study.seed, *key)) if not one.status else None
+    to = ratio(one.pair, random_of(study.seed, "ratio", *key)) if one.pair and method != study.baseline else None
     status = one.status or (own.status if own else "")
     why = one.why_no_ratio if one.pair is None else IS_BASELINE
     return {

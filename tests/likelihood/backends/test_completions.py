@@ -9,7 +9,7 @@ import pytest
 
 from analysis import tables
 from analysis.errors import CellError, NetworkError, StudyError
-from analysis.likelihood.endpoints import connection, echo
+from analysis.likelihood.endpoints import client, connection, echo
 from analysis.likelihood.scoring import NOT_FINITE
 from analysis.outputs import Outputs
 from analysis.study import Study
@@ -257,7 +257,7 @@ class TestKey:
 
 def test_requests_are_paced(tmp_path: Path, endpoint: Endpoint, outputs: Outputs, monkeypatch: Any) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(client.time, "sleep", pauses.append)
+    monkeypatch.setattr(connection.time, "sleep", pauses.append)
     scored(remote(tmp_path, pairs(3), endpoint, {"requests_per_minute": 60, "concurrency": 1}), outputs)
     # Six requests a second apart: each waits for its turn, which no pause brings nearer here.
     assert max(pauses) == pytest.approx(5.0, abs=1.0)
