@@ -206,7 +206,7 @@ def test_every_stage_is_a_line_in_the_log_of_the_run(ended: dict[str, Ended], se
     # Prefect sends its logs a little later.
     lines = until(ends, "the log of a run")
     assert [line["event"] for line in lines] == [
-        *("start", "resolve", "resolve", "fetch", "score", "fit", "diversity", "end")
+        *("start", "resolve", "resolve", "fetch", "score", "fit", "diversity", "synthesise", "end")
     ]
     assert lines[-1]["outcome"] == "completed"
 
