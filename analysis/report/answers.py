@@ -114,17 +114,13 @@ def _sure(found: Verdict, unit: str) -> Iterator[str]:
 
 def _prefers(row: Mapping[str, Any]) -> Iterator[str]:
     """Which of two measures the labels prefer, where that can be said."""
-    if not is_number(row.get("estimate")):
+    if not is_number(row.get("estimate")) or row["conf_low"] <= 0 <= row["conf_high"]:
         return
-    apart = not row["conf_low"] <= 0 <= row["conf_high"]
     first, second = "how typical a response is", "how near its surprisal is to the base model's entropy"
     if row["estimate"] < 0:
         first, second = second, first
     gain = f"{number(abs(row['estimate']), 2)} nats a comparison, p {p_value(row['p_value'])}"
-    if apart:
-        yield f"{first[0].upper()}{first[1:]} predicts the labels better than {second}, each by itself ({gain})."
-    else:
-        yield f"Whether {first} or {second} predicts the labels better by itself cannot be told ({gain})."
+    yield f"{first[0].upper()}{first[1:]} predicts the labels better than {second}, each by itself ({gain})."
 
 
 def _uncontrolled(rows: Mapping[str, Row], found: Verdict) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.collapse.forecasts import GENERATIONS, HEADLINE_BETA, REGIMES
@@ -33,6 +34,28 @@ _REGIMES = dict(
         strict=True,
     )
 )
+
+
+# Fewer prompts with candidates have no average that says anything of a dataset; the table has it all the same.
+FEWEST_PROMPTS = 5
+_AVERAGES = [
+    *("entropy", "effective_number", "effective_number_low", "effective_number_high", "effective_number_p10"),
+    *("effective_number_p90", "mode_share", "mode_share_low", "mode_share_high"),
+]
+
+
+def telling(forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `forecasts` in which averages over too few prompts give way to a status that says so."""
+    few = (forecasts["candidates"].notna() & (forecasts["n_prompts"] < FEWEST_PROMPTS)).to_numpy()
+    said = [f"{_have(int(n))} 3 or more candidates" for n in forecasts["n_prompts"][few]]
+    made = forecasts.assign(status=forecasts["status"].astype(object))
+    made.loc[few, "status"] = said
+    made.loc[few, _AVERAGES] = np.nan
+    return made
+
+
+def _have(n: int) -> str:
+    return f"only {count(n, 'prompt')} {'has' if n == 1 else 'have'}"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from analysis.report.caveats import caveats
 from analysis.report.changes import changes, previous_run
 from analysis.report.content import SEE, Content, Row, gather, told_once
 from analysis.report.examples import examples
-from analysis.report.forecast import PACE, chapter, units
+from analysis.report.forecast import PACE, chapter, telling, units
 from analysis.report.headline import headline
 from analysis.report.heterogeneity import chapter as heterogeneity_chapter
 from analysis.report.pictures import forest, pictures
@@ -88,6 +88,7 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         _rows(name, content, outputs) if current else _no_rows(name)
         for name in ("forecasts", "diversity", "synthesis", "agreement", "heterogeneity")
     )
+    forecasts = telling(forecasts)
     given = answers(content, forecasts)
     raters = {c.dataset: c.rater for c in content.cells}
     scored = [(c.dataset, c.base_model, c.facts["scoring_id"]) for c in content.cells if c.facts]

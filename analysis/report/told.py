@@ -56,7 +56,17 @@ def _lines(found: Changes, moved: list[Move]) -> Iterator[str]:
 
 
 def _fact(change: Change) -> str:
-    return f"{change.name}: {_shown(change.before)} → {_shown(change.after)}"
+    before, after = change.before, change.after
+    if isinstance(before, list) and isinstance(after, list) and all(isinstance(x, str) for x in (*before, *after)):
+        changed = [f"{what} {listed(names)}" for what, names in _sides(before, after) if names]
+        return f"{change.name}: {'; '.join(changed) or 'in another order'}"
+    return f"{change.name}: {_shown(before)} → {_shown(after)}"
+
+
+def _sides(before: list[str], after: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """What a list of names has gained and lost."""
+    yield "added", [name for name in after if name not in before]
+    yield "removed", [name for name in before if name not in after]
 
 
 def _shown(value: object) -> str:

@@ -100,6 +100,8 @@ def verdict(rows: Mapping[str, Row], margin: float) -> Verdict:
             first = name
         why = f"{percent(last['share_left'])} % of the raw effect is left: {numbers}"
         return Verdict(f"explained by {RUNGS[first]}", "explained", why, last, controls)
+    if not _includes_zero(last):
+        numbers += f", which excludes zero; p after Holm {p_value(_p(last))}, which takes all cells into account"
     return Verdict("cannot tell", "open", numbers, last, controls)
 
 

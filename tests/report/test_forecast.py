@@ -11,8 +11,8 @@ from analysis import tables
 from analysis.collapse.candidates import Candidates
 from analysis.collapse.forecasts import Bias, forecasts
 from analysis.report import figures
-from analysis.report.forecast import PACE, chapter, records, sentence
-from tests.report.figures.test_figures import drawn, words
+from analysis.report.forecast import FEWEST_PROMPTS, PACE, chapter, records, sentence, telling
+from tests.report.figures.test_figures import drawn
 
 MEASURE = "mean_logprob"
 CELL = ("mine", "base")
@@ -145,7 +145,21 @@ def test_figures_hold_the_numbers(draw: Any):
     shown = (plain if draw is figures.narrowing else again)["effective_number"].dropna()
     assert len(shown) > 20
     assert {round(x, 3) for x in shown} <= drawn(draw(frame))
-    assert "no prompt has 3" in words(draw(frame))
+    # The chapter says why the pairs have none.
+    assert len(draw(frame).axes) == 1
+
+
+def test_averages_over_a_few_prompts_are_not_told():
+    frame = table(rows(bias()))
+    few = frame.assign(n_prompts=frame["n_prompts"].where(frame["candidates"].isna(), FEWEST_PROMPTS - 1))
+    made = telling(few)
+    tilted = made["candidates"].notna()
+    assert made.loc[tilted, "effective_number"].isna().all()
+    assert set(made.loc[tilted, "status"]) == {"only 4 prompts have 3 or more candidates"}
+    pd.testing.assert_frame_equal(made[~tilted], few[~tilted], check_dtype=False)
+    pd.testing.assert_frame_equal(telling(frame), frame, check_dtype=False)
+    found = chapter(made, MEASURE)
+    assert found is not None and not found.pictures
 
 
 @pytest.mark.parametrize("draw", [figures.narrowing, figures.generations])

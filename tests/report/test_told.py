@@ -51,6 +51,19 @@ def test_data_settings_and_code():
     )
 
 
+@pytest.mark.parametrize(
+    ("after", "told_as"),
+    [
+        (["bt", "spline"], "specifications: added spline; removed rate"),
+        (["bt", "rate", "spline", "ties"], "specifications: added spline and ties"),
+        (["bt", "rate"], "specifications: in another order"),
+    ],
+)
+def test_of_lists_of_names_what_they_gained_and_lost(after: list[str], told_as: str):
+    made = replace(SAME, settings=(Change("specifications", ["rate", "bt"], after),))
+    assert told(made).lines == (told_as,)
+
+
 def test_only_the_largest_moves_are_shown_and_the_rest_is_counted():
     keys = [replace(KEY, dataset=f"d{k}") for k in range(MOST + 5)]
     found = told(replace(SAME, estimates=tuple(move(0.5, 0.6, key) for key in keys), new=(KEY,)))

@@ -57,7 +57,7 @@ def narrowing(forecasts: pd.DataFrame, measure: str | None = None, slice: str = 
 
     Lines are what is rewarded: typicality alone, quality alone, both; bands are carried through from the 95 % interval
     of α. The dashed line is without training. α is that of the last specification in the cell's rows: the top rung of
-    the ladder.
+    the ladder. Cells without a number are left out.
 
     Parameters
     ----------
@@ -116,9 +116,11 @@ def _cells(forecasts: pd.DataFrame, measure: str | None, slice: str) -> list[Cel
         top = group[group["specification"] == group["specification"].iloc[-1]]
         records = tuple({str(k): v for k, v in row.items()} for row in top.to_dict("records"))
         found.append(Cell(str(dataset), str(model), records))
-    if not any(_ok(row) for cell in found for row in cell.rows):
+    # Of the others the status is told beside the figure: half of its panels may have nothing to show.
+    shown = [cell for cell in found if any(_ok(row) for row in cell.rows)]
+    if not shown:
         raise ValueError(f"no cell has a prompt with three or more candidates by the measure {measure}")
-    return found
+    return shown
 
 
 def _ok(row: Row) -> bool:
@@ -127,9 +129,6 @@ def _ok(row: Row) -> bool:
 
 def _panel(axes: Axes, cell: Cell, series: Sequence[Series], x: str) -> None:
     known = [row for row in cell.rows if _ok(row)]
-    if not known:
-        style.say(axes, next(str(row["status"]) for row in cell.rows))
-        return
     without = float(known[0]["n_candidates"])
     for one in series:
         rows = sorted((row for row in known if one.holds(row)), key=lambda row: float(row[x]))
