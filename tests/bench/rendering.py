@@ -18,7 +18,7 @@ from analysis.outputs import Outputs
 from analysis.report.content import latest_run
 from analysis.report.stage import report
 
-PER_CELL = ("estimates", "differences", "comparisons")
+PER_CELL = ("estimates", "differences", "comparisons", "forecasts", "diversity", "heterogeneity")
 
 
 def repeated(source: Outputs, study: str, n: int, root: Path) -> str:
