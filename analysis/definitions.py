@@ -49,6 +49,8 @@ def sentence(
     """
     # Where an entry is wrong, the list without it may be too short: that is no second mistake.
     found = [e for e in error.errors() if e["type"] != "too_short"] or error.errors()
+    # A key that is misspelt is one that is missing, too: the misspelling tells more.
+    found.sort(key=lambda e: e["type"] != "extra_forbidden")
     first = found[0]
     where = [p for p in first["loc"] if p not in silent]
     place = ""

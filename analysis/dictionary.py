@@ -15,8 +15,10 @@ them with pandas:
 import pandas as pd
 
 estimates = pd.read_parquet("outputs/estimates")
-adjusted = estimates.query("specification == 'bt_length' and term == 'typicality'")
-adjusted[["dataset", "base_model", "measure", "estimate", "conf_low", "conf_high"]]
+adjusted = estimates.query(
+    "specification == 'bt_length' and term == 'typicality' and measure == 'mean_logprob' and slice == 'all'"
+)
+adjusted[["dataset", "base_model", "adjusted_rate", "adjusted_rate_low", "adjusted_rate_high", "p_holm", "status"]]
 
 differences = pd.read_parquet("outputs/differences")
 differences.groupby(["dataset", "base_model", "measure"])["agrees"].mean()

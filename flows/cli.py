@@ -54,6 +54,8 @@ def run(study: str, outputs: Path, force: bool, verbose: bool, **only: Any) -> i
     if outcome.note:
         click.echo(f"{outcome.note[0].upper()}{outcome.note[1:]}.")
     click.echo(outcome.report.headline)
+    for line in outcome.report.lines:
+        click.echo(f"  {line}")
     click.echo(f"Report: {outcome.report.html.absolute()}")
     return FAILED if outcome.failures else DONE
 

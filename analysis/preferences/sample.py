@@ -4,6 +4,8 @@ import heapq
 
 from analysis.ids import content_id
 
+OUTSIDE = "outside the sample"
+
 
 class Sample:
     """The `limit` prompts whose hashes with the seed are the smallest, kept up to date as prompts go by."""
@@ -34,4 +36,4 @@ class Sample:
     @property
     def reason(self) -> str:
         """Why a prompt is left out."""
-        return f"outside the sample of {self.limit:,} prompts"
+        return f"{OUTSIDE} of {self.limit:,} prompts"

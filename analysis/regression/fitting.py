@@ -146,6 +146,12 @@ class Fitter:
         part, controls, certain = self.controls(name)
         weights = part.prompt_weights if specification.by_prompt else None
         fitted, terms, lost = fit_terms(part, controls, weights)
+        if specification.groups:
+            own = [term for term, _ in part.covariates(specification.groups[-1])]
+            if own and all(term in lost for term in own):
+                raise NoEstimate(
+                    f"nothing of {specification.groups[-1]} differs between the responses, so that it adds nothing"
+                )
         self.note(name, part, fitted)
         lost |= certain
         first, *others = self._term_rows(name, part, fitted, terms, weights)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.likelihood.measures import MEASURES
-from analysis.report.content import Content
+from analysis.report.content import Cell, Content
 from analysis.report.forecast import records, sentence
 from analysis.report.verdicts import RUNGS, Verdict, verdict
 from analysis.report.words import fixed, interval, is_number, listed, number, p_value, percent, percent_interval
@@ -51,12 +51,22 @@ def answer(dataset: str, base_model: str, rows: Mapping[str, Row], margin: float
     sentences = (
         *_rate(rows.get("rate", {})),
         *_graded(rows),
+        *_length(rows.get("bt_length", {}), found),
         *_adjusted(found),
         *_sure(found, unit),
         *_prefers(rows.get("entropy_vuong", {})),
         *_uncontrolled(rows, found),
     )
     return Answer(dataset, base_model, found, sentences)
+
+
+def in_short(cell: Cell, margin: float) -> str:
+    """One cell in a line: its verdict, its rate, and the rate where as much as can be is held equal."""
+    found, rate = verdict(cell.rows, margin), cell.rate
+    rates = f"{percent(rate['estimate'])} % ({percent_interval(rate['conf_low'], rate['conf_high'])} %)"
+    if found.controls and is_number(found.rung.get("adjusted_rate")):
+        rates += f"; with {listed(found.controls)} equal {_between(found.rung)}"
+    return f"{cell.dataset} under {cell.base_model}: {found.words}; {rates}"
 
 
 def _rate(row: Row) -> Iterator[str]:
@@ -87,6 +97,17 @@ def _sign(row: Row) -> int:
     return int(row["conf_low"] > 0) - int(row["conf_high"] < 0)
 
 
+def _length(row: Row, found: Verdict) -> Iterator[str]:
+    """What length alone leaves, where more is held equal in the end."""
+    if len(found.controls) > 1 and is_number(row.get("adjusted_rate")):
+        yield f"With length alone equal it would be in {_between(row)}."
+
+
+def _between(row: Mapping[str, Any]) -> str:
+    interval = percent_interval(row["adjusted_rate_low"], row["adjusted_rate_high"])
+    return f"{percent(row['adjusted_rate'])} % ({interval} %)"
+
+
 def _adjusted(found: Verdict) -> Iterator[str]:
     row = found.rung
     if not found.controls or not is_number(row.get("adjusted_rate")):
@@ -97,10 +118,7 @@ def _adjusted(found: Verdict) -> Iterator[str]:
             f": {percent(row['share_left'], 0)} % of the raw effect is left "
             f"({percent_interval(row['share_left_low'], row['share_left_high'], 0)} %)"
         )
-    yield (
-        f"With {listed(found.controls)} equal it would be in {percent(row['adjusted_rate'])} % "
-        f"({percent_interval(row['adjusted_rate_low'], row['adjusted_rate_high'])} %){left}."
-    )
+    yield f"With {listed(found.controls)} equal it would be in {_between(row)}{left}."
 
 
 def _sure(found: Verdict, unit: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from analysis.likelihood.precision import Precision
 from analysis.likelihood.scoring import MEMORISED_TOKENS, MEMORISED_TRIES
+from analysis.preferences.sample import OUTSIDE
 from analysis.report.content import Content
 from analysis.report.words import count, is_number, listed, share
 from analysis.study import UNKNOWN, BaseModelSpec
@@ -11,6 +12,7 @@ from analysis.study import UNKNOWN, BaseModelSpec
 FEW_CLUSTERS = 50
 SMALL_MODEL = 1_000_000_000
 MANY_TRUNCATED = 0.01
+MANY_LEFT_OUT = 0.01
 PLACEBOS = ("placebo_labels", "placebo_prompts")
 
 
@@ -60,9 +62,25 @@ def _data(content: Content) -> Iterator[str]:
                 f"{name}: the labels come {'from' if data['rater'] == 'ai' else 'in part from'} a model, whose own "
                 "likelihoods may resemble the base model's; read them apart from human ones."
             )
+        yield from left_out(content, name, data["rows"])
     for spec in content.study.datasets:
         if spec.limit is not None:
             yield f"{spec.key}: only a sample of {spec.limit:,} prompts was used."
+
+
+def left_out(content: Content, dataset: str, n_rows: int) -> Iterator[str]:
+    """Rows of a dataset that became no comparison, where they are many, with the commonest reasons."""
+    mine = [x for x in content.exclusions if (x["dataset"], x["unit"]) == (dataset, "row")]
+    # Which prompts are sampled is told elsewhere.
+    rows = [x for x in mine if not x["reason"].startswith(OUTSIDE)]
+    n = sum(x["n"] for x in rows)
+    if n > MANY_LEFT_OUT * n_rows:
+        reasons = sorted(rows, key=lambda x: (-x["n"], x["reason"]))[:3]
+        told = "; ".join(f"{x['reason']} ({x['n']:,})" for x in reasons)
+        yield (
+            f"{dataset}: {n:,} of {count(n_rows, 'row')} ({share(n, n_rows)}) {'was' if n == 1 else 'were'} left out, "
+            f"which tilts the labels where it is not by chance: {told}."
+        )
 
 
 def _models(content: Content) -> Iterator[str]:
@@ -122,11 +140,6 @@ def _cells(content: Content) -> Iterator[str]:
                 f"tokens or more ({share(facts['memorised'], facts['scored'])}) the base model would write word for "
                 f"word at least once in {MEMORISED_TRIES:,} tries, so it has seen them, or texts that say the same; "
                 "that likelihood is memory, not typicality."
-            )
-        if facts["straddling"]:
-            yield (
-                f"{name}: in {share(facts['straddling'], facts['scored'])} of responses the first token begins in the "
-                "prompt (most often the space before the response); it counts to the response."
             )
         if cell.status != "ok" and cell.ok:
             yield f"{name}: a specification has no number: {cell.status}."

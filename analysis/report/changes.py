@@ -19,6 +19,7 @@ from analysis.study import Study
 Row = dict[str, Any]
 OK = "ok"
 _KEY = ("dataset", "base_model", "measure", "slice", "specification", "term")
+_PLACED = {"|difference| ": "bin of |difference|", "curve at ": "point of the curve"}
 _VALUES = ("status", "estimate", "std_error", "n_comparisons")
 # What a run records of a dataset and of a base model, beside its label.
 _FACTS = {
@@ -235,13 +236,14 @@ def _estimates(outputs: Outputs, run_id: str) -> dict[Key, Row]:
     if not path.is_file():
         raise StudyError(f"the estimates of run {run_id} are gone: there is no {path}; run the study again")
     rows: list[Row] = tables.scan("estimates", [path], [*_KEY, *_VALUES]).to_pylist()
-    bins: Counter[tuple[str, ...]] = Counter()
+    places: Counter[tuple[str, ...]] = Counter()
     for row in rows:
-        if row["specification"] == "binned":
-            # Its edges are quantiles of the data: by their names, no bin would be in both runs.
+        # Edges of bins and points of curves are quantiles of the data: by their names, none would be in both runs.
+        kind = next((kind for begin, kind in _PLACED.items() if row["term"].startswith(begin)), None)
+        if kind is not None:
             where = tuple(row[name] for name in _KEY[:-1])
-            bins[where] += 1
-            row["term"] = f"bin {bins[where]} of |difference|"
+            places[where] += 1
+            row["term"] = f"{kind} {places[where]}"
     return {Key(*(row[name] for name in _KEY)): row for row in rows}
 
 

@@ -9,7 +9,7 @@ def headline(content: Content) -> str:
     cells = [c for c in content.cells if c.ok]
     failed = len(content.cells) - len(cells)
     if not cells:
-        first = content.cells[0].status
+        first = content.failures[0]["status"] if content.failures else content.cells[0].status
         where = "" if failed == 1 else f" in any of {count(failed, 'cell')}; the first"
         return ended(f"No estimate{where}: {first}")
     text = _one(cells[0]) if len(cells) == 1 else _many(cells)

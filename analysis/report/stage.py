@@ -1,5 +1,6 @@
 """The last stage: the tables of a run → its report, as HTML and Markdown."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 import pyarrow.dataset as ds
+import tomli_w
 
 from analysis import tables
 from analysis.collapse.forecasts import HEADLINE_BETA
@@ -21,8 +23,8 @@ from analysis.outputs import Outputs
 from analysis.regression.part import TYPICALITY
 from analysis.regression.specifications import SPECIFICATIONS
 from analysis.report import diversity, words
-from analysis.report.answers import answers
-from analysis.report.caveats import caveats
+from analysis.report.answers import answers, in_short
+from analysis.report.caveats import caveats, left_out
 from analysis.report.changes import changes, previous_run
 from analysis.report.content import SEE, Content, Row, gather, told_once
 from analysis.report.examples import examples
@@ -42,11 +44,12 @@ _DIFFERENCES = ("dataset", "base_model", "measure", "difference", "agrees")
 
 @dataclass(frozen=True)
 class Report:
-    """Where a report is, and its headline."""
+    """Where a report is, its headline, and a line for each cell with its verdict and whatever tilts its labels."""
 
     html: Path
     markdown: Path
     headline: str
+    lines: tuple[str, ...] = ()
 
 
 def report(outputs: Outputs, run_id: str) -> Report:
@@ -68,14 +71,20 @@ def report(outputs: Outputs, run_id: str) -> Report:
     latest = folder.parent / "latest"
     if content.run["state"] != "failed" or not latest.exists():
         folder = outputs.point_latest(study, run_id)
-    return Report(folder / "index.html", folder / "report.md", values["headline"])
+    return _report(folder, content)
 
 
 def published(outputs: Outputs, run_id: str) -> Report:
     """The report of a run to which `latest` points already."""
     content = gather(outputs, run_id)
     folder = outputs.report(content.study.name, "latest")
-    return Report(folder / "index.html", folder / "report.md", headline(content))
+    return _report(folder, content)
+
+
+def _report(folder: Path, content: Content) -> Report:
+    lost = (line for data in content.run["datasets"] for line in left_out(content, data["dataset"], data["rows"]))
+    lines = (*(in_short(cell, content.study.margin) for cell in content.cells if cell.ok), *lost)
+    return Report(folder / "index.html", folder / "report.md", headline(content), tuple(lines))
 
 
 def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
@@ -119,7 +128,7 @@ def _values(content: Content, outputs: Outputs) -> dict[str, Any]:
         "verdicts": definitions(study.margin),
         "shown": list(_shown(content)),
         "uses": disk_use(outputs),
-        "command": f"typicality run {study.name}",
+        "settings": tomli_w.dumps(json.loads(content.run["definition"])),
     }
 
 

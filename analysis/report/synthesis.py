@@ -15,6 +15,7 @@ from analysis.report.words import count, fixed, interval, is_number, listed, p_v
 
 Row = dict[str, Any]
 Line = tuple[str, ...]
+FEWEST_TO_LEAD = 4
 ROUGH = 4
 COLUMNS: Line = ("Labels", "What", "Mean over datasets", "p", "New dataset", "Between datasets", "Between base models")
 COLUMNS += ("All the same? Q, p", "Datasets × base models")
@@ -89,9 +90,10 @@ def chapter(synthesis: pd.DataFrame, agreement: pd.DataFrame, measure: str) -> C
 
 
 def sentence(synthesis: pd.DataFrame, measure: str) -> str:
-    """The study in one sentence; empty where it has no synthesis."""
+    """The study in one sentence; empty where it has no synthesis, or one of too few datasets to lead a report with."""
     found = {(r["specification"], r["scale"]): r for r in _whole(synthesis, measure) if r["raters"] == ALL}
-    return _mean(found, "Across")
+    few = any(r["n_datasets"] < FEWEST_TO_LEAD for r in found.values())
+    return "" if few else _mean(found, "Across")
 
 
 def _whole(synthesis: pd.DataFrame, measure: str) -> list[Row]:
@@ -101,6 +103,10 @@ def _whole(synthesis: pd.DataFrame, measure: str) -> list[Row]:
 def _told(rows: Sequence[Row]) -> Iterator[str]:
     """The syntheses in plain words."""
     groups = list(dict.fromkeys(r["raters"] for r in rows if r["raters"] != DIFFERENCE))
+    if len(groups) == 2:
+        # Of one kind of rater alone all labels are that kind's.
+        sizes = {g: max(r["n_cells"] for r in rows if r["raters"] == g) for g in groups}
+        groups = groups if len(set(sizes.values())) > 1 else [ALL]
     for group in groups:
         found = {(r["specification"], r["scale"]): r for r in rows if r["raters"] == group}
         said = _mean(found, "Across" if group == ALL else f"By {_labels(group)} labels alone, across")

@@ -56,7 +56,11 @@ def definitions(margin: float) -> list[tuple[str, str]]:
             "the raw α lies apart from zero in that sense, that of the last rung includes zero, and significantly less "
             "than all of the raw effect is left there; named is the first control from which on α includes zero",
         ),
-        ("cannot tell", "none of these: the sample is too small, or the raw effect and the adjusted one disagree"),
+        (
+            "cannot tell",
+            "none of these: the sample is too small, the interval excludes zero but p after Holm's adjustment does not "
+            "decide (alone, a cell might), or the raw effect and the adjusted one disagree",
+        ),
     ]
 
 

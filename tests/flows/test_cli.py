@@ -1,6 +1,7 @@
 """The command: exit statuses, one sentence for every mistake, and results that last."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +36,9 @@ def one_sentence(text: str) -> bool:
 
 def test_a_run_ends_with_its_headline_and_its_report(finished: Finished):
     assert finished.status == 0, finished.err
-    headline, where = finished.out.strip().splitlines()
+    headline, *cells, where = finished.out.strip().splitlines()
+    assert [line.partition(":")[0].strip() for line in cells[:2]] == ["pairs under tiny", "graded under tiny"]
+    assert all(re.search(r": [a-z ±0-9]+; \d", line) for line in cells[:2])
     assert "% of comparisons prefer the more typical response" in headline
     report = Path(where.removeprefix("Report: "))
     assert report.is_file()

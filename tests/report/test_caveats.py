@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from analysis.preferences.sample import OUTSIDE
 from analysis.report.caveats import caveats
 from analysis.report.content import Cell, Content
 from analysis.study import parse
@@ -35,3 +36,15 @@ def test_contamination_is_suspected_where_responses_are_memorised(tmp_path: Path
     found = [c for c in caveats(Content(study, run, [cell], [], [], [], [], pa.table({}))) if "contamination" in c]
     assert len(found) == bool(memorised)
     assert all("3 responses of 50 tokens or more (1.5 %)" in c for c in found)
+
+
+@pytest.mark.parametrize(("n", "said"), [(17, True), (1, False)])
+def test_rows_left_out_are_told_where_they_are_many(tmp_path: Path, n: int, said: bool) -> None:
+    study = parse({"name": "x", "base_models": [{"name": "org/base"}], "datasets": [{"name": "shp"}]}, tmp_path)
+    data = {"dataset": "shp", "rater": "human", "rows": 300}
+    run = {"from_cache": None, "datasets": [data], "base_models": []}
+    undeclared = {"dataset": "shp", "unit": "row", "reason": "the preference is '1'", "n": n}
+    outside = undeclared | {"reason": f"{OUTSIDE} of 200 prompts", "n": 100}
+    found = caveats(Content(study, run, [], [], [], [undeclared, outside], [], pa.table({})))
+    assert any("17 of 300 rows (5.7 %) were left out" in c and "the preference is '1' (17)" in c for c in found) == said
+    assert not any(OUTSIDE in c for c in found)

@@ -89,7 +89,7 @@ def test_bins_are_compared_by_their_place_whatever_their_edges(outputs: Outputs)
     found = changes(outputs, FIRST, SECOND)
     assert (found.new, found.gone) == ((), ())
     assert sorted((m.key.term, round(m.difference, 9)) for m in found.estimates) == [
-        (f"bin {k} of |difference|", 0.01) for k in (1, 2, 3)
+        (f"bin of |difference| {k}", 0.01) for k in (1, 2, 3)
     ]
 
 
