@@ -209,7 +209,7 @@ def _with_prompts(values: dict[str, Any], folder: Path, name: str) -> dict[str, 
     path = Path(absolute(told, folder))
     found = []
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{name}: prompts: cannot read {path} as UTF-8 text") from error
     for k, line in enumerate(lines, 1):

@@ -89,6 +89,8 @@ def test_a_file_of_prompts_and_an_endpoint_of_the_environment(tmp_path: Path, mo
         endpoint_of(made.models[0])
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")
     assert endpoint_of(made.models[0]) == "http://127.0.0.1:9/v1"
+    (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": "A\u2028B?"}, ensure_ascii=False), encoding="utf-8")
+    assert load(path).prompts[0].prompt == "A\u2028B?"
     (tmp_path / "p.jsonl").write_text("{")
     with pytest.raises(StudyError, match=r"line 1 of .* is not JSON"):
         load(path)
