@@ -135,7 +135,7 @@ class SampleStudy(BaseModel):
         Raises
         ------
         StudyError
-            If the study asks no endpoint, or the address is none.
+            If the study asks no endpoint, the address is none, or two models have one name.
         """
         served = [m for m in self.models if isinstance(m, ChatModel)]
         if not served:
@@ -148,6 +148,9 @@ class SampleStudy(BaseModel):
         if names:
             alone = {"label": None, "parameters": None, "tuned_from": None}
             served = [served[0].model_copy(update={"name": name, **alone}) for name in names]
+            keys = [m.key for m in (*kept, *served)]
+            if twice := next((name for name in names if keys.count(name) > 1), None):
+                raise StudyError(f"--served names {twice!r}, which is among the models already")
         return self.model_copy(update={"models": (*kept, *(m.model_copy(update=where) for m in served))})
 
 

@@ -99,6 +99,8 @@ def test_a_file_of_prompts_and_an_endpoint_of_the_environment(tmp_path: Path, mo
 def test_other_models_may_be_asked_the_same():
     made = study(models=[{**CHAT, "label": "ours", "concurrency": 3}]).served_by("http://host/v1", ("a", "b"))
     assert [(m.key, m.endpoint, m.concurrency) for m in made.models] == [(n, "http://host/v1", 3) for n in ("a", "b")]
+    with pytest.raises(StudyError, match="--served names 'a', which is among the models already"):
+        study().served_by(None, ("a", "b", "a"))
     with pytest.raises(StudyError, match="no model 'c'; there are a, b"):
         made.narrowed(("c",), (), None)
     narrowed = study(methods=[{"name": "direct"}, {"name": "x"}, {"name": "y"}]).narrowed((), ("y",), 1)
