@@ -25,7 +25,10 @@ REVISION, BASE_MODEL = "revision", "base model"
 _SHARED = ("ids.py", "schemas")
 _READING = (*_SHARED, "preferences", "hub.py")
 _FITTING = (*_SHARED, "regression", "collapse", "likelihood/measures.py", "preferences/features.py")
-_MEASURING = (*_SHARED, "collapse/diversity", "regression/bootstrap.py", "regression/inference.py")
+_MEASURING = (
+    *(*_SHARED, "collapse/diversity", "preferences/sample.py"),
+    *("regression/bootstrap.py", "regression/inference.py"),
+)
 _REPORTING = (*_SHARED, "report", "runs.py")
 _SOURCES = ("*.py", "*.j2")
 _FITTED_WITH = ("numpy", "scipy", "statsmodels")

@@ -19,6 +19,7 @@ from analysis.likelihood.store import Store
 from analysis.outputs import Outputs
 from analysis.preferences import sources
 from analysis.preferences.stage import fetch
+from analysis.runs import check_name
 from analysis.study import UNKNOWN, BaseModelSpec, Study
 
 RESOLVE = "resolve"
@@ -107,7 +108,13 @@ def plan(
         Called with a few words before what may take a while.
     offer
         What an endpoint would take.
+
+    Raises
+    ------
+    StudyError
+        If the output folder holds a study of remedies of this name.
     """
+    check_name(study, outputs)
     decisions = Decisions(study, outputs, Earlier.find(outputs, study.name))
     found = list(_resolved(decisions))
     if not any(step.error for step in found) and decisions.unchanged():

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from analysis import __version__, tables
+from analysis.errors import StudyError
 from analysis.fingerprints import Parts
 from analysis.likelihood.stage import Scored
 from analysis.outputs import STUDY_TABLES, Outputs, describe
@@ -72,6 +73,14 @@ def start(study: Study) -> Run:
     """A new run of a study."""
     now = datetime.now(UTC)
     return Run(study, new_id(now), now)
+
+
+def check_name(study: Study, outputs: Outputs) -> None:
+    """Raise StudyError where a study of remedies has this name in the folder: its diversity would be replaced."""
+    if outputs.study_table("samplings", study.name).is_file():
+        raise StudyError(
+            f"{outputs.root} holds a study of remedies called {study.name!r}; give this study another name"
+        )
 
 
 def code_version() -> str:

@@ -335,7 +335,7 @@ def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = Fals
     Raises
     ------
     StudyError
-        If the output folder cannot be written to.
+        If the output folder cannot be written to, or holds a study of remedies of this name.
     TypicalityError
         If the results cannot be published.
     """
@@ -345,6 +345,7 @@ def refresh(study: Study, outputs: Outputs, perform: Perform, force: bool = Fals
         log.written(outputs),
         cluster.workers() as workers,
     ):
+        runs.check_name(study, outputs)
         began = time.monotonic()
         earlier = None if force else Earlier.find(outputs, study.name)
         made = Refresh(runs.start(study), outputs, perform, Decisions(study, outputs, earlier), workers)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analysis.collapse.diversity.generations import Generations, gather, rows_and_columns
+from analysis.collapse.diversity.generations import Generations, gather, rows_and_columns, unicode_
 from analysis.collapse.drawing import Asked
 from analysis.errors import CellError, StudyError, shown
 from analysis.preferences.files import kind_of, rows_of, schema_of, with_columns
@@ -62,7 +62,7 @@ def prompts(path: Path, prompt: str, response: str | None, limit: int | None, se
             if text is not None and not isinstance(text, str):
                 raise CellError(f"row {number:,}: the response is not text: {shown(text)}")
             if text:
-                held[text] = None
+                held[_unicode(text, number)] = None
     except CellError as error:
         raise StudyError(str(error)) from error
     if limit is not None:
@@ -109,4 +109,13 @@ def _prompt(row: Mapping[str, Any], column: str, number: int) -> Prompt:
     found = text_prompt(value) if isinstance(value, str) else messages(value)
     if found is None:
         raise CellError(f"row {number:,}: column {column!r} should hold text or messages, but it holds {shown(value)}")
+    for part in (part for message in found for part in message):
+        _unicode(part, number)
     return found
+
+
+def _unicode(text: str, number: int) -> str:
+    try:
+        return unicode_(text)
+    except ValueError as error:
+        raise CellError(f"row {number:,}: {error}") from error

@@ -226,16 +226,20 @@ def _measured(group: Group, which: Sequence[int], scored: Scored, against: Basel
     """What the signs are read from, and on how many prompts entropy and repetition are compared with their own."""
     own, base = scored.levels(which), against.prompts if against else {}
     shared = sorted(own.keys() & base.keys())
-    mine = shared or None
+
+    def both(name: str) -> list[str] | None:
+        """The shared prompts that both have a value of, so that means are of the same ones; None: none is shared."""
+        return [p for p in shared if None not in (getattr(own[p], name), getattr(base[p], name))] if shared else None
+
     per_prompt = scored.measurer.values(sets(group, PER_INPUT, 0).texts)
     names = [name for name, _ in scored.measurer.columns]
     bleu, dominant = (per_prompt[:, names.index(name)] for name in ("self_bleu", "cluster_dominance"))
     return Measured(
-        entropy=mean(own, "entropy", mine),
-        baseline_entropy=mean(base, "entropy", mine),
+        entropy=mean(own, "entropy", both("entropy")),
+        baseline_entropy=mean(base, "entropy", both("entropy")),
         self_bleu=known_mean(bleu),
         self_bleu_spread=float(bleu.std(ddof=1)) if len(bleu) > 1 else None,
         dominance=known_mean(dominant),
-        repetition=mean(own, "repetition", mine),
-        baseline_repetition=mean(base, "repetition", mine),
+        repetition=mean(own, "repetition", both("repetition")),
+        baseline_repetition=mean(base, "repetition", both("repetition")),
     ), len(shared)

@@ -13,6 +13,8 @@ from analysis.regression.inference import Array, Codes, NoEstimate
 
 _STARTS = (1.0, 0.05)
 _SAME = 1 - 1e-9
+# Condition number of the correlations of errors: beyond it what is inverted is rounding.
+_SINGULAR = 1e10
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,17 @@ def fit(y: Array, errors: Array, design: Array, levels: Sequence[Codes]) -> Mult
     Raises
     ------
     NoEstimate
-        If two estimates have the same error, or no maximum is found.
+        If two estimates have the same error, the errors are not more than the prompts they come from, or no maximum is
+        found.
     """
     spread = np.sqrt(np.diag(errors))
     if not np.all(np.isfinite(errors)) or not np.all(spread > 0):
         raise NoEstimate("an estimate has no standard error")
-    alike = np.abs(np.tril(errors / np.outer(spread, spread), -1)) > _SAME
-    if alike.any():
+    correlations = errors / np.outer(spread, spread)
+    if (np.abs(np.tril(correlations, -1)) > _SAME).any():
         raise NoEstimate("two estimates have the very same error, as those of one base model under two names would")
+    if np.linalg.cond(correlations) > _SINGULAR:
+        raise NoEstimate("a dataset has too few prompts for so many estimates: their errors cannot be told apart")
     shared = [(codes[:, None] == codes[None, :]).astype(float) for codes in levels]
     # In units of a typical error, so that one tolerance fits all scales.
     unit = float(np.median(spread))

@@ -12,7 +12,7 @@ from analysis.collapse.diversity.bleu import self_bleu
 from analysis.collapse.diversity.metrics import Measurer
 from analysis.collapse.diversity.ngrams import grams
 from analysis.collapse.diversity.sets import Group
-from analysis.collapse.requests import Request, requests
+from analysis.collapse.requests import Request, prompts, requests
 from analysis.collapse.watch import Scored, drawn, score, watch
 from analysis.errors import StudyError
 from analysis.likelihood.texts import DECIDES, BaseModel
@@ -75,6 +75,15 @@ def test_levels_are_compared_on_the_prompts_that_both_have():
     assert (made.measured.entropy, made.measured.baseline_entropy, made.n_shared) == (1.5, 2.0, 1)
     other = watch(group(found), found, Baseline.of("file", SCORING, {B: Level(40.0, 0.0, 1)}))
     assert (other.measured.entropy, other.measured.baseline_entropy, other.n_shared) == (5.25, 40.0, 0)
+
+
+def test_both_means_are_of_prompts_that_have_both_values():
+    found = scored({"a": [("one", 1.0)], "b": [("two", np.nan)]})
+    base = Baseline.of("file", SCORING, {A: Level(1.0, 0.0, 3), B: Level(9.0, 0.0, 3)})
+    made = watch(group(found), found, base).measured
+    assert (made.entropy, made.baseline_entropy) == (1.0, 1.0)
+    nothing = watch(group(found), found, Baseline.of("file", SCORING, {B: Level(9.0, 0.0, 3)})).measured
+    assert (nothing.entropy, nothing.baseline_entropy) == (None, None)
 
 
 def test_self_bleu_and_clusters_are_of_each_prompt_s_generations():
@@ -195,3 +204,7 @@ def test_requests_of_a_file(tmp_path: Path):
     assert [r.name for r in requests(path, {}).requests] == ["row 1", "row 3"]
     with pytest.raises(StudyError, match="no column 'nothing'"):
         requests(path, {"request": "nothing"})
+    path.write_text('{"prompt": "a", "response": "one"}\n{"prompt": "half \\ud83d", "response": "one"}\n')
+    for read in (lambda: requests(path, {}), lambda: prompts(path, "prompt", "response", None, 0)):
+        with pytest.raises(StudyError, match=r"row 2: .*not valid Unicode: 'half \\ud83d'"):
+            read()

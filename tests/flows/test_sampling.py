@@ -16,7 +16,7 @@ import pytest
 
 from analysis import tables
 from tests.chat_stand_in import BROKEN, WHOLE, Endpoint, chat_stand_in
-from tests.runs import HOSTILE, Finished, run_command
+from tests.runs import HOSTILE, Finished, run_command, write_remedies, write_study
 
 HEAD = 'name = "made"\nn = 10\n'
 MODEL = '[[models]]\nbackend = "chat"\nname = "small"\nparameters = 1e8\n'
@@ -278,3 +278,18 @@ def test_under_a_prefect_server_every_step_is_a_task(prefect_server: None, known
     with get_client(sync_client=True) as client:
         tasks = {run.name for run in client.read_task_runs()}
     assert {"ask small", "ask large", "ask the judge judge", "measure", "report"} <= tasks
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_study_of_labels_may_not_have_its_name(tmp_path: Path, tiny: Path, command: str) -> None:
+    outputs = tmp_path / "outputs"
+    assert sample(tmp_path, write_remedies(tmp_path, tiny)).status == 0
+    before = (outputs / "diversity" / "sampled.parquet").read_bytes()
+    study = write_study(tmp_path, tiny)
+    study.write_text(study.read_text().replace('name = "made"', 'name = "sampled"'))
+    found = run_command(tmp_path, command, str(study), "--outputs", str(outputs))
+    assert found.status == 2
+    assert found.err.strip().endswith(
+        f"{outputs} holds a study of remedies called 'sampled'; give this study another name"
+    )
+    assert (outputs / "diversity" / "sampled.parquet").read_bytes() == before

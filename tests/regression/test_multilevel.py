@@ -136,3 +136,16 @@ def test_what_has_no_number() -> None:
     alone = multilevel.fit(y, errors, np.column_stack([[1.0, 0, 0], [0, 1.0, 1.0]]), levels)
     with pytest.raises(NoEstimate, match="one dataset alone"):
         multilevel.robust(alone, np.arange(3), np.array([1.0, 0.0]))
+
+
+def test_more_estimates_than_prompts_are_refused() -> None:
+    # Four errors that are sums over four prompts about their mean span three dimensions.
+    random = np.random.default_rng(0)
+    shares = [random.normal(size=(4, 4)) for _ in range(2)]
+    errors = np.zeros((8, 8))
+    for k, share in enumerate(shares):
+        centred = share - share.mean(0)
+        errors[4 * k : 4 * k + 4, 4 * k : 4 * k + 4] = centred.T @ centred
+    levels = [np.repeat([0, 1], 4), np.arange(8)]
+    with pytest.raises(NoEstimate, match="too few prompts for so many estimates"):
+        multilevel.fit(random.normal(size=8), errors, np.ones((8, 1)), levels)

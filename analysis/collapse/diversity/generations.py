@@ -120,7 +120,7 @@ def gather(rows: Iterable[Row], columns: Mapping[str, str]) -> Generations:
     for number, row in enumerate(rows, 1):
         one = {role: row.get(name) for role, name in columns.items()}
         try:
-            prompt, group, text = _prompt(one["prompt"]), _group(one, columns), _text(one["response"])
+            prompt, group, text = map(unicode_, (_prompt(one["prompt"]), _group(one, columns), _text(one["response"])))
             entropy = _entropy(one.get("entropy"))
         except ValueError as error:
             raise CellError(f"row {number:,}: {error}") from error
@@ -138,6 +138,15 @@ def gather(rows: Iterable[Row], columns: Mapping[str, str]) -> Generations:
         Group(name, _frozen(members[name]), empty.get(name, 0), failed.get(name, 0)) for name in sorted(members)
     )
     return Generations(tuple(texts), np.array(entropies), groups, dict(columns), tuple(places))
+
+
+def unicode_(text: str) -> str:
+    """The text; ValueError where no tokenizer can read it and no file store it, such as half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"it holds text that is not valid Unicode: {shown(text)}") from error
+    return text
 
 
 def _frozen(held: Mapping[str, list[int]]) -> dict[str, Texts]:

@@ -126,8 +126,7 @@ def _converse(
         try:
             answer = answers.get(request)
             if answer is None:
-                answer = backend.ask(request)
-                answers.add(request, answer)
+                answer = answers.add(request, backend.ask(request))
             replies = tuple(backend.read(request, answer))
         except Refused as reason:
             made.append(Exchange(turn, (), str(reason), request.id, seed))

@@ -1,14 +1,14 @@
 """Rows of `generations` of one model → what each of its methods did, from diversity to cost and failures."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
 from analysis.collapse.diversity.metrics import METRICS, Measurer
-from analysis.collapse.diversity.sets import PER_INPUT, Group, contrast, sets
+from analysis.collapse.diversity.sets import PER_INPUT, Group, Texts, contrast, sets
 from analysis.collapse.diversity.similarity import cosines
 from analysis.collapse.remedies.estimates import Array, Measured, Values, random_of
 from analysis.collapse.remedies.known import coverage, ideal, kl, smoothed
@@ -106,11 +106,9 @@ def measured(
 
 
 def _diversity(part: Part, base: Part, study: SampleStudy, measurer: Measurer) -> Iterator[Measured]:
-    both = contrast(part.group, base.group, PER_INPUT, study.seed)
-    own = sets(part.group, PER_INPUT, study.seed)
-    prompts = _prompts(part.group)
-    shared = [p for p in sorted(part.group.texts) if _fewer(part.group, base.group, p) > 1]
-    own_values, one, other = (measurer.values(found.texts) for found in (own, both.first, both.second))
+    own, prompts = sets(part.group, PER_INPUT, study.seed), _prompts(part.group)
+    shared, *sides = _both(part.group, base.group, study.seed)
+    own_values, one, other = (measurer.values(texts) for texts in (own.texts, *sides))
     for k, (name, _) in enumerate(measurer.columns):
         metric = METRICS[name]
         pair = (dict(zip(shared, one[:, k], strict=True)), dict(zip(shared, other[:, k], strict=True)))
@@ -124,8 +122,12 @@ def _prompts(group: Group) -> list[str]:
     return [p for p in sorted(group.texts) if len(group.texts[p]) > 1]
 
 
-def _fewer(one: Group, other: Group, prompt: str) -> int:
-    return min(len(one.texts.get(prompt, ())), len(other.texts.get(prompt, ())))
+def _both(one: Group, other: Group, seed: int) -> tuple[list[str], tuple[Texts, ...], tuple[Texts, ...]]:
+    """Prompts of which both have two generations or more, and each one's sets of them, as large as the other's."""
+    shared = [p for p in sorted(one.texts) if min(len(one.texts[p]), len(other.texts.get(p, ()))) > 1]
+    # Groups that share no prompt would be compared set by set.
+    found = contrast(one, other, PER_INPUT, seed) if shared else None
+    return (shared, found.first.texts, found.second.texts) if found else (shared, (), ())
 
 
 def _quality(
@@ -139,21 +141,27 @@ def _quality(
             yield Measured("quality", column, unit, values, pair, NO_RATIO, n)
     if bar is None:
         return
-    above = qualities >= bar
+    above, known = qualities >= bar, np.isfinite(qualities)
+    # A response that has no quality is neither above the bar nor below it.
+    mine, others = _only(part.group, known), _only(base.group, known)
 
     def share(group: Group) -> Values:
         return {p: float(above[list(texts)].mean()) for p, texts in group.texts.items()}
 
-    n = part.group.n_generations
-    yield Measured("quality", ABOVE, "share", share(part.group), (share(part.group), share(base.group)), "", n)
-    own = {p: effective(part.group.texts[p], measurer, above) for p in _prompts(part.group)}
-    both = contrast(part.group, base.group, PER_INPUT, study.seed)
-    shared = [p for p in sorted(part.group.texts) if _fewer(part.group, base.group, p) > 1]
+    n = mine.n_generations
+    yield Measured("quality", ABOVE, "share", share(mine), (share(mine), share(others)), "", n)
+    own = {p: effective(mine.texts[p], measurer, above) for p in _prompts(mine)}
+    shared, *sides = _both(mine, others, study.seed)
     one, other = (
-        {p: effective(texts, measurer, above) for p, texts in zip(shared, side.texts, strict=True)}
-        for side in (both.first, both.second)
+        {p: effective(texts, measurer, above) for p, texts in zip(shared, side, strict=True)} for side in sides
     )
     yield Measured("diversity", EFFECTIVE, "", own, (one, other), "", n)
+
+
+def _only(group: Group, known: Any) -> Group:
+    """A group's generations that are known, as a mask over all texts."""
+    kept = {p: tuple(i for i in texts if known[i]) for p, texts in group.texts.items()}
+    return replace(group, texts={p: texts for p, texts in kept.items() if texts})
 
 
 def effective(texts: Sequence[int], measurer: Measurer, above: Any) -> float:

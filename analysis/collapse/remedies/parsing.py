@@ -25,6 +25,7 @@ BROKEN_TAGS = "the tags in the answer are broken"
 MISSING = "fewer responses than asked for"
 EMPTY = "the response is empty"
 NO_TEXT = "the response has no text"
+NO_UNICODE = "the text is not valid Unicode"
 # Of probabilities.
 NO_PROBABILITY = "no probability"
 NO_NUMBER = "the probability is no number"
@@ -92,7 +93,7 @@ def parse_text(answer: str, finish: str | None) -> Parsed:
     """An answer that is one response, as direct prompting gives; one that was cut counts, because any cut may be."""
     if why := _withheld(answer, finish):
         return Parsed(why)
-    return Parsed(OK, "text", (Item(answer.strip()),))
+    return Parsed(OK, "text", (Item(answer.strip()),)) if _is_unicode(answer) else Parsed(NO_UNICODE)
 
 
 def parse_list(answer: str, finish: str | None, k: int, unit: Unit | None) -> Parsed:
@@ -236,12 +237,23 @@ def _split(entry: str) -> Pair:
 
 def _item(text: Any, raw: Any, unit: Unit | None) -> Item:
     value, status = _probability(raw, unit) if unit is not None else (None, "")
-    told = None if raw is None else raw if isinstance(raw, str) else json.dumps(raw)
+    told = None if raw is None else raw if isinstance(raw, str) and _is_unicode(raw) else json.dumps(raw)
     if not isinstance(text, str):
         return Item(None, NO_TEXT, told, value, status)
+    if not _is_unicode(text):
+        return Item(None, NO_UNICODE, told, value, status)
     if not text.strip():
         return Item(None, EMPTY, told, value, status)
     return Item(text.strip(), OK, told, value, status)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a file can store a text: half of a surrogate pair, as JSON may hold it, is none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _probability(raw: Any, unit: Unit) -> tuple[float | None, str]:

@@ -126,8 +126,7 @@ def _judged(backend: Chat, request: Request, judge: Judge, answers: Answers) -> 
     try:
         answer = answers.get(request)
         if answer is None:
-            answer = backend.ask(request)
-            answers.add(request, answer)
+            answer = answers.add(request, backend.ask(request))
         score = read_score(backend.read(request, answer)[0].text, judge.least, judge.most)
     except Refused as reason:
         return {"judgement_status": str(reason)}

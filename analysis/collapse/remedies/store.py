@@ -99,10 +99,12 @@ class Answers:
         """Which requests the table has answers to; those that come are known anyway."""
         return set(tables.scan("answers", self._files, ["request_id"])["request_id"].to_pylist())
 
-    def add(self, request: Request, answer: str) -> None:
-        """Keep an answer; it is on the disk when this returns."""
+    def add(self, request: Request, answer: str) -> str:
+        """Keep an answer, which is on the disk then, and return it; the first one, where two asked the same at once."""
         row = _row(request, answer)
         with self._lock:
+            if request.id in self._known:
+                return self._known[request.id]
             if self._file is None:
                 self._file = self._journal.open("a", encoding="utf-8")
             with tables.writing(self._journal):
@@ -111,6 +113,7 @@ class Answers:
                 os.fsync(self._file.fileno())
             self._known[request.id] = answer
             self.n_asked += 1
+            return answer
 
     @property
     def _journal(self) -> Path:
@@ -122,7 +125,8 @@ class Answers:
             if self._file is not None:
                 self._file.close()
                 self._file = None
-            rows = list(_whole(self._journal))
+            # Threads are answered in any order.
+            rows = sorted(_whole(self._journal), key=lambda row: row["request_id"])
             if rows:
                 name = content_id(*(row["request_id"] for row in rows))
                 tables.write(self.outputs.root / "answers" / f"{name}.parquet", "answers", rows)

@@ -135,7 +135,7 @@ class SampleStudy(BaseModel):
         Raises
         ------
         StudyError
-            If the study asks no endpoint, or the address is none.
+            If the study asks no endpoint, the address is none, or two models have one name.
         """
         served = [m for m in self.models if isinstance(m, ChatModel)]
         if not served:
@@ -148,6 +148,9 @@ class SampleStudy(BaseModel):
         if names:
             alone = {"label": None, "parameters": None, "tuned_from": None}
             served = [served[0].model_copy(update={"name": name, **alone}) for name in names]
+            keys = [m.key for m in (*kept, *served)]
+            if twice := next((name for name in names if keys.count(name) > 1), None):
+                raise StudyError(f"--served names {twice!r}, which is among the models already")
         return self.model_copy(update={"models": (*kept, *(m.model_copy(update=where) for m in served))})
 
 
@@ -209,7 +212,7 @@ def _with_prompts(values: dict[str, Any], folder: Path, name: str) -> dict[str, 
     path = Path(absolute(told, folder))
     found = []
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{name}: prompts: cannot read {path} as UTF-8 text") from error
     for k, line in enumerate(lines, 1):

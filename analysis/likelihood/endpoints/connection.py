@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RETRIES = 8
 TIMEOUT_S = 600.0
+# The client insists on a key; a server of one's own needs none.
+NO_KEY = "none"
 
 
 class Refused(Exception):
@@ -45,7 +47,7 @@ class Connection:
     Raises
     ------
     CellError
-        If the client is not installed.
+        If the client is not installed, or the key cannot be one.
     """
 
     def __init__(self, endpoint: str, variable: str, per_minute: int | None, kept: str) -> None:
@@ -92,18 +94,31 @@ class Connection:
                 f"{where} refuses the key: put yours into the environment variable {self.variable}"
             ) from error
         except openai.NotFoundError as error:
-            raise NotFound(_words(error)) from error
+            raise NotFound(self._words(error)) from error
         except (openai.RateLimitError, openai.InternalServerError) as error:
-            raise NetworkError(f"{where} is busy or out of order ({_words(error)}); run again: {self.kept}") from error
+            raise NetworkError(
+                f"{where} is busy or out of order ({self._words(error)}); run again: {self.kept}"
+            ) from error
         except openai.APIStatusError as error:
-            raise Refused(_words(error)) from error
+            raise Refused(self._words(error)) from error
         except openai.APIConnectionError as error:
             *_, first = _behind(error)
             raise NetworkError(
-                f"{where} cannot be reached ({one_line(first)}); run again when it is up: {self.kept}"
+                f"{where} cannot be reached ({self._hidden(first)}); run again when it is up: {self.kept}"
             ) from error
         except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-            raise broken(f"it cannot be read ({one_line(error, 80)})") from error
+            raise broken(f"it cannot be read ({self._hidden(error, 80)})") from error
+
+    def _words(self, error: Any) -> str:
+        """What the endpoint says was wrong."""
+        body = error.body if isinstance(getattr(error, "body", None), dict) else {}
+        told = body.get("message") or body.get("error") or body.get("detail") or error
+        return self._hidden(told, 200)
+
+    def _hidden(self, told: Any, most: int = 300) -> str:
+        """One line of what was told without the key: it goes into tables, which may be published."""
+        key, text = self.openai.api_key, str(told) or type(told).__name__
+        return one_line(ValueError(text if key == NO_KEY else text.replace(key, "[the key]")), most)
 
 
 def _openai(endpoint: str, variable: str) -> "OpenAI":
@@ -113,16 +128,10 @@ def _openai(endpoint: str, variable: str) -> "OpenAI":
         raise CellError(
             "asking an endpoint needs the client that is installed with: pip install 'typicality[endpoints]'"
         ) from error
-    # The client insists on a key; a server of one's own needs none.
-    key = os.environ.get(variable) or "none"
-    return OpenAI(base_url=endpoint, api_key=key, max_retries=RETRIES, timeout=TIMEOUT_S)
-
-
-def _words(error: Any) -> str:
-    """What the endpoint says was wrong."""
-    body = error.body if isinstance(getattr(error, "body", None), dict) else {}
-    told = body.get("message") or body.get("error") or body.get("detail") or error
-    return one_line(ValueError(told), 200)
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise CellError(f"the environment variable {variable} holds signs that no key has; put the key alone into it")
+    return OpenAI(base_url=endpoint, api_key=key or NO_KEY, max_retries=RETRIES, timeout=TIMEOUT_S)
 
 
 def _behind(error: BaseException | None) -> Iterator[BaseException]:

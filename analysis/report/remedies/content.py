@@ -95,6 +95,9 @@ def _headline(content: Content, model: str) -> str:
     if content.quality and is_number(plain["ratio"]):
         beside = f"; whatever the quality, {fixed(plain['ratio'])} times"
     many = f" of {count(len(rows), 'method')}" if len(rows) > 1 else ""
+    if value < 1:
+        next_ = f"{method} comes next: {fixed(value)} times as much{between}{beside}"
+        return f"Under {model}, no method has a higher {name} than {base}; {next_}."
     return (
         f"Under {model}, {method} has the highest {name}{many}: {fixed(value)} times that of {base}"
         f"{between}{doubt}{beside}."

@@ -58,6 +58,7 @@ def test_columns_are_those_declared(tmp_path: Path):
         (ROWS, {"group": "model"}, "has no column 'model'"),
         ([{"prompt": None, "response": "b"}], {}, "row 1: it has no prompt"),
         ([{"prompt": "a", "response": 3}], {}, "row 1: the response is not text: 3"),
+        ([{"prompt": "a", "response": "b", "group": "\ud83d"}], {}, "row 1: it holds text that is not valid Unicode"),
         ([{"prompt": "a", "response": "b", "group": None}], {}, "row 1: it has no group"),
         ([{"prompt": "a", "response": "b", "entropy": "high"}], {}, "row 1: the entropy is not a number: 'high'"),
         ([{"prompt": "a", "response": "b", "entropy": -1}], {}, "row 1: the entropy is not a number of nats"),

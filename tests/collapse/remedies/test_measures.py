@@ -102,6 +102,24 @@ def test_pairs_count_where_both_reach_the_bar():
     assert value(made["vs", "effective_diversity"]) == pytest.approx(0)
 
 
+def test_a_baseline_that_failed_is_compared_with_nothing():
+    rows = [*(row("direct", i, None, parsing.EMPTY_ANSWER) for i in range(4)), *ROWS[4:]]
+    made = found(rows, qualities=[1, 1, 1], bar=0)
+    for name in ("vendi", "effective_diversity"):
+        assert PROMPT.id in made["vs", name].values
+        assert made["vs", name].pair == ({}, {})
+    assert value(made["direct", "failed"]) == 1
+
+
+def test_responses_without_quality_are_not_below_the_bar():
+    made = found(qualities=[1, 1, 1, 2, np.nan, 2], bar=0)
+    assert value(made["vs", "share_above_bar"]) == 1
+    assert made["vs", "share_above_bar"].n_responses == 2
+    nothing = found(qualities=[1, 1, 1, np.nan, np.nan, np.nan], bar=0)
+    assert not nothing["vs", "share_above_bar"].values
+    assert not nothing["vs", "effective_diversity"].values
+
+
 def test_methods_may_not_gain_by_giving_more():
     rows = [*(row("direct", i, r) for i, r in enumerate(["red", "green"])), *ROWS[4:7]]
     own, base = found(rows)["vs", "coverage"].pair

@@ -106,6 +106,14 @@ def test_probabilities(raw, unit, share, status):
     assert (item.probability, item.probability_status) == (pytest.approx(share) if share else share, status)
 
 
+def test_half_a_surrogate_pair_is_no_response():
+    answer = '[{"text": "a \\ud83d", "probability": "\\ud83d"}, {"text": "\\ud83d\\ude00", "probability": 0.5}]'
+    broken, whole = parse_list(answer, "stop", 2, "fraction").items
+    assert (broken.text, broken.status, broken.raw) == (None, parsing.NO_UNICODE, '"\\ud83d"')
+    assert (whole.text, whole.status) == ("\U0001f600", OK)
+    assert parse_text("a \ud83d", "stop").status == parsing.NO_UNICODE
+
+
 def test_no_number_at_all_is_no_distribution():
     item = parse_list(as_json([("a", 0), ("b", 0)]), "stop", 2, "fraction").items[0]
     assert (item.probability, item.probability_status) == (None, parsing.NO_SUM)

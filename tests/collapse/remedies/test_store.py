@@ -64,6 +64,26 @@ def test_a_run_killed_between_the_table_and_its_journal_keeps_each_answer_once(o
     assert len(tables.read("answers", outputs.root)) == 1
 
 
+def test_of_two_answers_to_one_request_the_first_is_everybody_s(outputs: Outputs):
+    with store.opened(outputs) as answers:
+        assert [answers.add(REQUESTS[0], told) for told in ("first", "second")] == ["first", "first"]
+        assert (answers.get(REQUESTS[0]), answers.n_asked) == ("first", 1)
+    assert Answers(outputs).get(REQUESTS[0]) == "first"
+
+
+def test_the_order_of_answers_decides_nothing(tmp_path):
+    found = []
+    for name, order in (("a", (0, 1, 2)), ("b", (2, 0, 1))):
+        outputs = Outputs(tmp_path / name)
+        outputs.root.mkdir()
+        with store.opened(outputs) as answers:
+            for i in order:
+                answers.add(REQUESTS[i], f"to {i}")
+        (path,) = (outputs.root / "answers").glob("*.parquet")
+        found.append((path.name, path.read_bytes()))
+    assert found[0] == found[1]
+
+
 def test_the_content_decides_who_is_the_same():
     one, other = (Request.of("chat", "m", dict(pairs)) for pairs in ([("a", 1), ("b", 2)], [("b", 2), ("a", 1)]))
     assert one.id == other.id

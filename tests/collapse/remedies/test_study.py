@@ -89,6 +89,8 @@ def test_a_file_of_prompts_and_an_endpoint_of_the_environment(tmp_path: Path, mo
         endpoint_of(made.models[0])
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")
     assert endpoint_of(made.models[0]) == "http://127.0.0.1:9/v1"
+    (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": "A\u2028B?"}, ensure_ascii=False), encoding="utf-8")
+    assert load(path).prompts[0].prompt == "A\u2028B?"
     (tmp_path / "p.jsonl").write_text("{")
     with pytest.raises(StudyError, match=r"line 1 of .* is not JSON"):
         load(path)
@@ -97,6 +99,8 @@ def test_a_file_of_prompts_and_an_endpoint_of_the_environment(tmp_path: Path, mo
 def test_other_models_may_be_asked_the_same():
     made = study(models=[{**CHAT, "label": "ours", "concurrency": 3}]).served_by("http://host/v1", ("a", "b"))
     assert [(m.key, m.endpoint, m.concurrency) for m in made.models] == [(n, "http://host/v1", 3) for n in ("a", "b")]
+    with pytest.raises(StudyError, match="--served names 'a', which is among the models already"):
+        study().served_by(None, ("a", "b", "a"))
     with pytest.raises(StudyError, match="no model 'c'; there are a, b"):
         made.narrowed(("c",), (), None)
     narrowed = study(methods=[{"name": "direct"}, {"name": "x"}, {"name": "y"}]).narrowed((), ("y",), 1)

@@ -254,6 +254,29 @@ class TestKey:
             scored(remote(tmp_path, pairs(2), endpoint), outputs)
         assert "another" not in str(caught.value)
 
+    def test_with_a_line_break(
+        self, tmp_path: Path, endpoint: Endpoint, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The client refuses such a header in a sentence that quotes it.
+        endpoint.key = KEY
+        monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
+        scored(remote(tmp_path, pairs(2), endpoint), outputs)
+        assert endpoint.keys == {f"Bearer {KEY}"}
+
+    def test_that_is_none(
+        self, tmp_path: Path, endpoint: Endpoint, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OPENAI_API_KEY", f"\u201c{KEY}\u201d")
+        with pytest.raises(CellError, match="variable OPENAI_API_KEY holds signs that no key has") as caught:
+            scored(remote(tmp_path, pairs(2), endpoint), outputs)
+        assert KEY not in str(caught.value)
+
+    def test_that_the_endpoint_quotes(self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        made = connection.Connection(endpoint.url, "OPENAI_API_KEY", None, "nothing is lost")
+        with pytest.raises(connection.Refused, match=r"gave \[the key\]"), made.explained(connection.Refused):
+            raise ValueError(f"gave {KEY}")
+
 
 def test_requests_are_paced(tmp_path: Path, endpoint: Endpoint, outputs: Outputs, monkeypatch: Any) -> None:
     pauses: list[float] = []
