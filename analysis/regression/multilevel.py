@@ -76,7 +76,9 @@ def fit(y: Array, errors: Array, design: Array, levels: Sequence[Codes]) -> Mult
         raise NoEstimate("an estimate has no standard error")
     correlations = errors / np.outer(spread, spread)
     if (np.abs(np.tril(correlations, -1)) > _SAME).any():
-        raise NoEstimate("two estimates have the very same error, as those of one base model under two names would")
+        raise NoEstimate(
+            "two estimates have the very same error, as those of one base model or dataset under two names would"
+        )
     if np.linalg.cond(correlations) > _SINGULAR:
         raise NoEstimate("a dataset has too few prompts for so many estimates: their errors cannot be told apart")
     shared = [(codes[:, None] == codes[None, :]).astype(float) for codes in levels]
