@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.regression import effects
 from analysis.regression.bootstrap import FEW_CLUSTERS, TOO_FEW
-from analysis.regression.inference import CLUSTERED, Array, Codes, NoEstimate, cluster_sums, t_interval
+from analysis.regression.inference import CLUSTERED, Array, Codes, NoEstimate, cluster_sums, separable, t_interval
 from analysis.regression.orders import orders
 from analysis.regression.part import Part
 from analysis.regression.rows import Row, row_of
@@ -130,18 +130,14 @@ def _surest(logits: Array, steps: Stages) -> float:
 def separated(x: Array, steps: Stages, only_best: bool) -> bool:
     """Whether some direction puts no chosen one behind another and puts some one ahead.
 
-    By Efron's rule it must leave the tied level, too. Such a direction never lowers the likelihood. A linear programme
-    finds it (Konis 2007), as for pairs.
+    By Efron's rule it must leave the tied level, too. Such a direction never lowers the likelihood.
     """
-    from scipy.optimize import linprog
-
     one, other = steps.pairs(each=only_best)
-    ahead, equal = x[one] - x[other], {}
-    level = (x[steps.chosen] - x[steps.firsts][steps.stage])[steps.gone > 0]
-    if not only_best and len(level):
-        equal = {"A_eq": level, "b_eq": np.zeros(len(level))}
-    found = linprog(-ahead.sum(0), A_ub=-ahead, b_ub=np.zeros(len(ahead)), bounds=(-1, 1), method="highs", **equal)
-    return found.fun is not None and bool(-found.fun > 1e-7)
+    sided = [x[one] - x[other]]
+    if not only_best:
+        level = (x[steps.chosen] - x[steps.firsts][steps.stage])[steps.gone > 0]
+        sided += [level, -level]
+    return separable(np.vstack(sided))
 
 
 def conditional_rows(name: str, part: Part, random: np.random.Generator) -> Iterator[Row]:

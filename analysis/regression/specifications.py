@@ -136,6 +136,7 @@ SPECIFICATIONS: dict[str, Specification] = {
         "least squares within prompts (fixed effects)",
         "ratings",
         needs_outcome=True,
+        takes_ties=True,
     ),
     "conditional": Specification(
         "conditional logit of the best response",

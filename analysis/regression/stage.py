@@ -64,8 +64,10 @@ def estimate(
 
 def _left_out(cell: Cell, study: Study, tally: Tally) -> Tally:
     """Count what is not fitted: ties (few specifications take them), decided comparisons without strength or order."""
-    takers = [name for name in study.specifications if SPECIFICATIONS[name].takes_ties]
-    reason = f"{TIE}; only {' and '.join(takers)} take{'s' * (len(takers) == 1)} it" if takers else TIE
+    asked = [(name, SPECIFICATIONS[name]) for name in study.specifications]
+    takers = [name for name, s in asked if s.takes_ties and (not s.needs_outcome or OUTCOME in cell.values)]
+    named = " and ".join([*([", ".join(takers[:-1])] if len(takers) > 1 else []), *takers[-1:]])
+    reason = f"{TIE}; only {named} take{'s' * (len(takers) == 1)} it" if takers else TIE
     for comparison in cell.comparisons.filter(pa.array(~cell.decided))["comparison_id"].to_pylist():
         tally.add("comparison", reason, comparison)
     if "ordered" in takers:
