@@ -58,6 +58,8 @@ class Options:
             raise StudyError(f"{' and '.join(named_)} name {len(named_)} baselines; give one")
         if self.save_baseline is not None and self.baseline is not None:
             raise StudyError("--save-baseline with --baseline would write again what was read; give one of them")
+        if self.baseline is not None and not self.baseline.is_file():
+            raise StudyError(f"there is no baseline {self.baseline}; make one with --save-baseline")
 
 
 def monitor(path: Path, asked: Options, outputs: Outputs, as_json: bool) -> bool:

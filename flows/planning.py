@@ -75,7 +75,8 @@ def _scoring(step: Planned) -> str:
 def _total(steps: list[Planned]) -> str:
     scoring = [step for step in steps if step.n_texts]
     if not scoring:
-        return "Nothing is to be scored."
+        failing = any(step.error for step in steps)
+        return "Of what can be planned nothing is to be scored." if failing else "Nothing is to be scored."
     total = f"To score: about {count(sum(step.n_tokens for step in scoring), 'token')}"
     known = [step for step in scoring if step.seconds is not None]
     if not known:

@@ -142,7 +142,9 @@ def _shown(found: Sweep, made: Sequence[Row], told: Row) -> Iterator[RenderableT
     yield ""
     yield "[bold]Next-token entropy, nats a token[/] (95 % intervals over prompts)"
     yield _entropies(plan, at)
-    yield f"Fixed contexts: {contexts}, exact from the logits."
+    if all(row["conf_low"] is None for row in at.values()):
+        yield "No intervals: too few prompts."
+    yield f"Fixed contexts: {contexts}, exact from the logits. Beyond: what own draws add to that, or take away."
     yield from _sentences(made)
     yield ""
     yield "[bold]The draws[/] (means over prompts)"

@@ -149,10 +149,11 @@ def _spread(row: Row) -> Iterator[str]:
     within = ""
     if is_number(row["i2_base_model"]):
         within = f", and {percent(row['i2_base_model'], 0)} % differences between base models on the same comparisons"
+    degrees = count(int(row["q_df"]), "degree")
     yield (
         f"Of the variance of the rates {percent(row['i2_dataset'], 0)} % are differences between datasets{within}; the "
-        f"rest is what sampling alone brings (Cochran's Q {fixed(row['q'], 1)} on {row['q_df']:.0f} degrees of "
-        f"freedom, p {p_value(row['q_p_value'])})."
+        f"rest is what sampling alone brings (Cochran's Q {fixed(row['q'], 1)} on {degrees} of freedom, "
+        f"p {p_value(row['q_p_value'])})."
     )
 
 

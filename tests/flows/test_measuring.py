@@ -149,7 +149,7 @@ def test_the_base_model_s_own_samples_are_the_baseline(tiny: Path, tmp_path: Pat
     [
         (("--baseline", "x", "--baseline-draws", "2"), "--baseline and --baseline-draws name 2 baselines; give one"),
         (("--baseline", "x", "--save-baseline", "y"), "give one of them"),
-        (("--baseline", "x"), "cannot read the baseline x"),
+        (("--baseline", "x"), "there is no baseline x"),
         (("--response", "text"), "has no column 'text'; it has prompt, response"),
         (("--baseline-group", "all"), "'all' is the only group"),
     ],
