@@ -95,7 +95,8 @@ def test_the_report_has_both_chapters(place: Place) -> None:
     folder = place.outputs.root / "reports" / "several" / "latest"
     page, markdown = ((folder / name).read_text(encoding="utf-8") for name in ("index.html", "report.md"))
     sentence = "Across 3 datasets under 2 base models the more typical response is preferred in"
-    assert page.count(sentence) == 2
+    # In the chapter; three datasets are too few to lead the report with their mean.
+    assert page.count(sentence) == 1
     assert markdown.count(sentence) == 2
     assert 'id="synthesis"' in page and "## Synthesis" in markdown
     assert 'id="heterogeneity"' in page and "## Heterogeneity" in markdown
