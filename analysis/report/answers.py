@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.likelihood.measures import MEASURES
-from analysis.report.content import Cell, Content
-from analysis.report.forecast import records, sentence
+from analysis.report.content import Cell, Content, records
+from analysis.report.forecast import sentence
 from analysis.report.verdicts import RUNGS, Verdict, verdict
 from analysis.report.words import fixed, interval, is_number, listed, number, p_value, percent, percent_interval
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from analysis import tables
@@ -101,6 +102,12 @@ class Content:
         path = outputs.study_table("estimates", self.study.name)
         held = tables.scan("estimates", [path] if path.is_file() else [], ["run_id"])
         return held.num_rows > 0 and bool(held["run_id"][0].as_py() == self.run["run_id"])
+
+
+def records(rows: pd.DataFrame) -> list[Row]:
+    """Rows of a table as dictionaries, None where there is no value."""
+    frame = rows.astype(object)
+    return [{str(k): v for k, v in row.items()} for row in frame.where(frame.notna(), None).to_dict("records")]
 
 
 def latest_run(outputs: Outputs, study: str) -> str:

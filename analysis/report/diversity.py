@@ -9,9 +9,10 @@ from analysis.collapse.diversity.metrics import ENTROPY, LEAST_ROUGE, METRICS
 from analysis.collapse.diversity.sets import ACROSS_INPUT, MOST_PROMPTS, PER_INPUT, TOGETHER
 from analysis.collapse.diversity.sides import CHOSEN, REJECTED
 from analysis.report import figures
+from analysis.report.content import records
 from analysis.report.figures import svg
 from analysis.report.figures.diversity import SHOWN
-from analysis.report.forecast import Line, Row, records
+from analysis.report.forecast import Line, Row
 from analysis.report.pictures import Picture
 from analysis.report.words import MISSING, count, fixed, interval, is_number, percent
 

@@ -12,6 +12,7 @@ from analysis.collapse.generations import EXAMPLE, Regime, shares
 from analysis.collapse.sharpening import SHARPENING, TOKENS
 from analysis.likelihood.measures import MEASURES
 from analysis.report import figures
+from analysis.report.content import records
 from analysis.report.figures import svg
 from analysis.report.pictures import Picture
 from analysis.report.words import count, fixed, interval, is_number, listed, number, percent, percent_interval
@@ -96,12 +97,6 @@ def chapter(forecasts: pd.DataFrame, measure: str) -> Chapter | None:
         tuple(_pictures(forecasts, measure, [top for top in tops.values() if top.known])),
         ", ".join(_split(share) for share in shares(EXAMPLE[0], Regime(EXAMPLE[1]), 5)),
     )
-
-
-def records(forecasts: pd.DataFrame) -> list[Row]:
-    """Rows of `forecasts` as dictionaries, None where there is no value."""
-    frame = forecasts.astype(object)
-    return [{str(k): v for k, v in row.items()} for row in frame.where(frame.notna(), None).to_dict("records")]
 
 
 def sentence(rows: Sequence[Row], dataset: str, base_model: str, measure: str) -> str:

@@ -9,9 +9,9 @@ import pandas as pd
 from analysis.regression.columns import ABSENT, ONE_VALUE
 from analysis.regression.heterogeneity import FEWEST_PROMPTS, MOST_VALUES
 from analysis.report import figures
+from analysis.report.content import records
 from analysis.report.figures import svg
 from analysis.report.figures.heterogeneity import PANELS
-from analysis.report.forecast import records
 from analysis.report.pictures import Picture
 from analysis.report.words import count, fixed, interval, is_number, listed, p_value
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.regression.influences import ADJUSTED, LOG_ODDS_SD, LOGIT_RATE
 from analysis.regression.synthesis import ALL, DIFFERENCE, LAST_RUNG
-from analysis.report.forecast import records
+from analysis.report.content import records
 from analysis.report.verdicts import RUNGS
 from analysis.report.words import count, fixed, interval, is_number, listed, p_value, percent, percent_interval
 
@@ -103,10 +103,9 @@ def _whole(synthesis: pd.DataFrame, measure: str) -> list[Row]:
 def _told(rows: Sequence[Row]) -> Iterator[str]:
     """The syntheses in plain words."""
     groups = list(dict.fromkeys(r["raters"] for r in rows if r["raters"] != DIFFERENCE))
-    if len(groups) == 2:
-        # Of one kind of rater alone all labels are that kind's.
-        sizes = {g: max(r["n_cells"] for r in rows if r["raters"] == g) for g in groups}
-        groups = groups if len(set(sizes.values())) > 1 else [ALL]
+    sizes = {g: max(r["n_cells"] for r in rows if r["raters"] == g) for g in groups}
+    # Where all labels are of one kind, that kind says nothing new.
+    groups = [g for g in groups if g == ALL or sizes[g] < sizes.get(ALL, math.inf)]
     for group in groups:
         found = {(r["specification"], r["scale"]): r for r in rows if r["raters"] == group}
         said = _mean(found, "Across" if group == ALL else f"By {_labels(group)} labels alone, across")

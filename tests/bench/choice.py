@@ -8,19 +8,15 @@ Peers: statsmodels' ConditionalLogit (one best of each group), and R's `coxph` (
 """
 
 import argparse
-import json
-import shutil
 import statistics
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from analysis.regression import choice
+from tests.bench.rscript import in_r
 
 TERMS = ["x1", "x2", "x3"]
 R = """
@@ -62,18 +58,6 @@ def conditional_logit(frame: pd.DataFrame) -> float:
     return float(ConditionalLogit(best, frame[TERMS].to_numpy(), groups=frame["set"].to_numpy()).fit(disp=0).params[0])
 
 
-def in_r(frame: pd.DataFrame, repeats: int) -> list[dict[str, object]]:
-    """Turns of R, where it is installed."""
-    if shutil.which("Rscript") is None:
-        return []
-    with tempfile.TemporaryDirectory() as folder:
-        data, script = Path(folder) / "data.csv", Path(folder) / "peer.R"
-        frame.to_csv(data, index=False)
-        script.write_text(R, encoding="utf-8")
-        done = subprocess.run(["Rscript", script, data, str(repeats)], capture_output=True, text=True, check=False)
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
 def main() -> None:
     """Time ours beside the others."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,7 +78,7 @@ def main() -> None:
             began = time.perf_counter()
             found[key] = run()
             seconds[key].append(time.perf_counter() - began)
-    for turn in in_r(frame, options.repeats):
+    for turn in in_r(R, frame, options.repeats):
         key = "r", str(turn["model"])
         found[key] = float(str(turn["beta"]))
         seconds.setdefault(key, []).append(float(str(turn["seconds"])))

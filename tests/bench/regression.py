@@ -10,16 +10,11 @@ Peers: pyfixest where it is installed, and R (`glm.fit` and `sandwich`) where it
 """
 
 import argparse
-import json
 import resource
-import shutil
 import statistics
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,6 +26,7 @@ from analysis.regression.cell import Cell
 from analysis.regression.fitting import Fitter
 from analysis.regression.part import Part
 from analysis.regression.specifications import LENGTH, STYLE
+from tests.bench.rscript import in_r
 
 SPECIFICATIONS = (
     *("rate", "rate_prompts", "bt", "bt_prompts", "bt_length", "bt_style", "bt_quality", "bt_source"),
@@ -109,18 +105,6 @@ def pyfixest(frame: pd.DataFrame, terms: list[str]) -> Callable[[], tuple[float,
     return fit
 
 
-def in_r(frame: pd.DataFrame, repeats: int) -> list[dict[str, float]]:
-    """Turns of R, where it is installed."""
-    if shutil.which("Rscript") is None:
-        return []
-    with tempfile.TemporaryDirectory() as folder:
-        data, script = Path(folder) / "data.csv", Path(folder) / "peer.R"
-        frame.to_csv(data, index=False)
-        script.write_text(R, encoding="utf-8")
-        done = subprocess.run(["Rscript", script, data, str(repeats)], capture_output=True, text=True, check=False)
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
 def main() -> None:
     """Time everything, then the one model against peers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -167,7 +151,7 @@ def against(part: Part, repeats: int) -> None:
                 began = time.perf_counter()
                 found[name] = run()
                 seconds[name].append(time.perf_counter() - began)
-    turns = in_r(frame, repeats)
+    turns = in_r(R, frame, repeats)
     if turns:
         seconds["r"], found["r"] = [t["seconds"] for t in turns], (turns[0]["beta"], turns[0]["error"])
     for name, (beta, error) in found.items():

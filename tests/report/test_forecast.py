@@ -11,7 +11,8 @@ from analysis import tables
 from analysis.collapse.candidates import Candidates
 from analysis.collapse.forecasts import Bias, forecasts
 from analysis.report import figures
-from analysis.report.forecast import FEWEST_PROMPTS, PACE, chapter, records, sentence, telling
+from analysis.report.content import records
+from analysis.report.forecast import FEWEST_PROMPTS, PACE, chapter, sentence, telling
 from tests.report.figures.test_figures import drawn
 
 MEASURE = "mean_logprob"

@@ -43,6 +43,10 @@ class Done(NamedTuple):
     found: "list[Likelihood]"
 
 
+# A base model of the workers comes from where one of this process does.
+origin_of = transformers.origin_of
+
+
 def keys() -> frozenset[str]:
     """Those of a base model in this process, where the cluster is, and what a worker gets of it."""
     return transformers.keys() | {"address", "cpus", "gpus"}
@@ -58,17 +62,6 @@ def check(spec: BaseModelSpec, study: Study) -> None:
     """
     if spec.address not in ("local", "auto") and "://" not in spec.address and ":" not in spec.address:
         raise ValueError(f'its address is {spec.address!r}; allowed are local, auto and "ray://host:10001"')
-
-
-def origin_of(spec: BaseModelSpec) -> Origin:
-    """As of a base model in this process.
-
-    Raises
-    ------
-    CellError
-        If it cannot be had.
-    """
-    return model.origin_of(spec)
 
 
 def ready(spec: BaseModelSpec, study: Study, origin: Origin, weights: bool, workers: Workers | None) -> "OnCluster":

@@ -15,6 +15,7 @@ from analysis.collapse.remedies.parsing import OK
 from analysis.collapse.remedies.stage import latest
 from analysis.collapse.remedies.study import SampleStudy
 from analysis.outputs import Outputs
+from analysis.report.content import records
 from analysis.report.words import MISSING, count, fixed, interval, is_number, listed, percent, percent_interval
 
 Row = dict[str, Any]
@@ -226,13 +227,9 @@ def everything(content: Content) -> tuple[Line, list[Line]]:
             str(row["unit"]),
             estimate(row), ratio(row), f"{row['n_prompts']:,}", f"{row['n_responses']:,}",
         )
-        for row in ({str(k): (None if pd.isna(v) else v) for k, v in r.items()} for r in _records(content))
+        for row in records(content.remedies[content.remedies["kind"] != "failures"])
     ]  # fmt: skip
     return columns, lines
-
-
-def _records(content: Content) -> list[dict[Any, Any]]:
-    return content.remedies[content.remedies["kind"] != "failures"].to_dict("records")
 
 
 def claims_table(content: Content) -> tuple[Line, list[Line]] | None:
